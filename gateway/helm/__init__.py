@@ -1,0 +1,1 @@
+"""Everything about Helm's own formats, as pure functions of bytes."""

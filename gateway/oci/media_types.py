@@ -1,0 +1,11 @@
+"""Media types that the gateway writes or tells apart."""
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_IMAGE_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_MANIFEST_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+HELM_CONFIG = "application/vnd.cncf.helm.config.v1+json"
+HELM_CHART_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+HELM_PROVENANCE_LAYER = "application/vnd.cncf.helm.chart.provenance.v1.prov"
+EMPTY_JSON = "application/vnd.oci.empty.v1+json"
+OCTET_STREAM = "application/octet-stream"
