@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(eq=False)
-class Outcome(Exception):  # noqa: N818 (an answer as much as an error)
+class Outcome(Exception):
     """``message`` says what was asked and what came back, fit for a client: no stack, no credential."""
 
     message: str

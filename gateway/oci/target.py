@@ -25,3 +25,8 @@ class Target:
     @property
     def chart(self) -> str:
         return self.repository.segments[-1]
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """Read a target; OciError NAME_BREAKS_GRAMMAR like any name."""
+        return cls(Repository.parse(text))

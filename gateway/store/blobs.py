@@ -1,0 +1,162 @@
+"""What every blob store promises, and one that keeps its blobs in memory."""
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import BinaryIO, Protocol
+
+from gateway.oci.digest import Digest
+
+
+class DigestMismatch(ValueError):
+    """The content has another digest than was expected; nothing is kept."""
+
+
+class TooLarge(ValueError):
+    """The content is longer than allowed; nothing is kept."""
+
+
+class StorageFailed(Exception):
+    """The disk, or what stands for it, refused: full, gone, read-only."""
+
+
+class BlobWriter(Protocol):
+    """Takes a blob's content piece by piece; ``digest`` and ``size`` count what was written."""
+
+    @property
+    def digest(self) -> Digest: ...
+
+    @property
+    def size(self) -> int: ...
+
+    async def write(self, content: bytes) -> None:
+        """Append; raise TooLarge past the limit."""
+
+    async def reread(self) -> BinaryIO:
+        """Open what was written so far for reading, before it is kept; the caller closes it."""
+
+
+class OpenBlob(Protocol):
+    """A kept blob, open for reading; safe against the blob's removal meanwhile."""
+
+    @property
+    def size(self) -> int: ...
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """At most ``length`` bytes from ``offset``; fewer only at the end."""
+
+    def close(self) -> None: ...
+
+
+class BlobStore(Protocol):
+    """Content by digest. Leaving ``create`` without an exception keeps the blob, durably."""
+
+    def create(
+        self, expected: Digest | None = None, limit_bytes: int | None = None
+    ) -> AbstractAsyncContextManager[BlobWriter]:
+        """Write a blob; raise DigestMismatch on leaving where ``expected`` is another digest."""
+
+    async def open(self, digest: Digest) -> OpenBlob | None: ...
+
+    async def size(self, digest: Digest) -> int | None: ...
+
+    async def delete(self, digest: Digest) -> None:
+        """Forget a blob; one that is not there is no error."""
+
+
+async def keep_bytes(blobs: BlobStore, content: bytes) -> Digest:
+    """Keep a blob that is already whole."""
+    async with blobs.create() as writer:
+        await writer.write(content)
+    return writer.digest
+
+
+async def read_whole(blobs: BlobStore, digest: Digest) -> bytes | None:
+    """A kept blob's content in one piece, for content known to be small enough."""
+    opened = await blobs.open(digest)
+    if opened is None:
+        return None
+    try:
+        return await opened.read(0, opened.size)
+    finally:
+        opened.close()
+
+
+class MemoryBlobs:
+    """Blobs in a dict: for tests, and for a look around."""
+
+    def __init__(self) -> None:
+        self._contents: dict[Digest, bytes] = {}
+
+    @asynccontextmanager
+    async def create(
+        self, expected: Digest | None = None, limit_bytes: int | None = None
+    ) -> AsyncIterator[BlobWriter]:
+        writer = _MemoryWriter(expected, limit_bytes)
+        yield writer
+        check_digest(expected, writer.digest)
+        self._contents[writer.digest] = writer.content
+
+    async def open(self, digest: Digest) -> OpenBlob | None:
+        content = self._contents.get(digest)
+        return None if content is None else _MemoryBlob(content)
+
+    async def size(self, digest: Digest) -> int | None:
+        content = self._contents.get(digest)
+        return None if content is None else len(content)
+
+    async def delete(self, digest: Digest) -> None:
+        self._contents.pop(digest, None)
+
+
+def check_digest(expected: Digest | None, actual: Digest) -> None:
+    if expected is not None and expected != actual:
+        raise DigestMismatch(f"expected {expected}, received {actual}")
+
+
+def check_size(size: int, limit_bytes: int | None) -> None:
+    if limit_bytes is not None and size > limit_bytes:
+        raise TooLarge(f"longer than {limit_bytes} bytes")
+
+
+class _MemoryWriter:
+    def __init__(self, expected: Digest | None, limit_bytes: int | None) -> None:
+        self._algorithm = Digest.of(b"") if expected is None else expected
+        self._limit_bytes = limit_bytes
+        self._buffer = bytearray()
+
+    @property
+    def content(self) -> bytes:
+        return bytes(self._buffer)
+
+    @property
+    def digest(self) -> Digest:
+        hasher = self._algorithm.hasher()
+        hasher.update(self._buffer)
+        return Digest(self._algorithm.algorithm, hasher.hexdigest())
+
+    @property
+    def size(self) -> int:
+        return len(self._buffer)
+
+    async def write(self, content: bytes) -> None:
+        check_size(self.size + len(content), self._limit_bytes)
+        self._buffer += content
+
+    async def reread(self) -> BinaryIO:
+        return io.BytesIO(self._buffer)
+
+
+class _MemoryBlob:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    @property
+    def size(self) -> int:
+        return len(self._content)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        return self._content[offset : offset + length]
+
+    def close(self) -> None:
+        """Nothing is held open."""

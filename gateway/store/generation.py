@@ -1,0 +1,56 @@
+"""A number that all processes on one data directory share: it moves when the catalog was written."""
+
+import fcntl
+import mmap
+import os
+import struct
+from pathlib import Path
+from typing import Protocol
+
+_NUMBER = struct.Struct("<Q")
+
+
+class Generation(Protocol):
+    """What a memory cache compares to know that its tags may be old."""
+
+    def current(self) -> int: ...
+
+    def advance(self) -> None: ...
+
+
+class LocalGeneration:
+    """For one process alone."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def current(self) -> int:
+        return self._number
+
+    def advance(self) -> None:
+        self._number += 1
+
+
+class MappedGeneration:
+    """A counter in a mapped file; advancing takes the file's lock, reading takes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.fstat(self._fd).st_size < _NUMBER.size:
+            os.ftruncate(self._fd, _NUMBER.size)
+        self._map = mmap.mmap(self._fd, _NUMBER.size)
+
+    def current(self) -> int:
+        number: int = _NUMBER.unpack_from(self._map)[0]
+        return number
+
+    def advance(self) -> None:
+        fcntl.lockf(self._fd, fcntl.LOCK_EX)
+        try:
+            _NUMBER.pack_into(self._map, 0, self.current() + 1)
+        finally:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        self._map.close()
+        os.close(self._fd)

@@ -1,0 +1,56 @@
+"""Brings the catalog's schema up to what this version of the program wants."""
+
+import importlib.util
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, event
+
+
+class SchemaError(Exception):
+    """The catalog was written by a newer version of this program."""
+
+
+def migrate_sqlite(path: Path) -> Sequence[str]:
+    """Run the missing migrations, each in a transaction of its own; return the revisions that ran.
+
+    The caller holds the data directory's lock.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(_migrations_folder()).replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    engine = create_engine(f"sqlite:///{path}")
+    event.listen(engine, "connect", _say_begin_ourselves)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    try:
+        with engine.connect() as connection:
+            before = MigrationContext.configure(connection).get_current_revision()
+            known = [step.revision for step in script.walk_revisions()][::-1]
+            if before is not None and before not in known:
+                raise SchemaError(
+                    f"the catalog {path} has schema {before}, made by a newer gateway; "
+                    f"this one knows {known[-1]}: upgrade it, or restore a copy of the catalog"
+                )
+            connection.rollback()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+    finally:
+        engine.dispose()
+    return known[0 if before is None else known.index(before) + 1 :]
+
+
+def _say_begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+
+
+def _migrations_folder() -> Path:
+    spec = importlib.util.find_spec("migrations")
+    if spec is None or spec.origin is None:
+        raise SchemaError("the package migrations is not installed beside gateway")
+    return Path(spec.origin).parent

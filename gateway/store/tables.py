@@ -1,0 +1,102 @@
+"""The catalog's tables; migrations/ creates them, and a test holds the two equal."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+_DIGEST = String(135)  # sha512: and 128 hex digits
+_NAME = String(255)
+
+metadata = MetaData()
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("digest", _DIGEST, primary_key=True),
+    Column("media_type", String(255), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("artifact_type", String(255)),
+    Column("subject", _DIGEST),
+    Column("annotations", Text, nullable=False),
+    Column("kept_at", Double, nullable=False),
+    Index("ix_manifests_subject", "subject"),
+)
+
+manifest_edges = Table(
+    "manifest_edges",
+    metadata,
+    Column("manifest", _DIGEST, ForeignKey("manifests.digest", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("digest", _DIGEST, nullable=False),
+    Column("media_type", String(255), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Index("ix_manifest_edges_digest", "digest"),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", _DIGEST, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("kept_at", Double, nullable=False),
+)
+
+rights = Table(
+    "rights",
+    metadata,
+    Column("target", _NAME, primary_key=True),
+    Column("variant", _NAME, primary_key=True),
+    Column("digest", _DIGEST, primary_key=True),
+    Index("ix_rights_digest", "digest"),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("target", _NAME, primary_key=True),
+    Column("variant", _NAME, primary_key=True),
+    Column("tag", String(128), primary_key=True),
+    Column("source", String(16), primary_key=True),
+    Column("digest", _DIGEST, ForeignKey("manifests.digest"), nullable=False),
+    Column("version", String(255), nullable=False),
+    Column("is_exact", Boolean, nullable=False),
+    Column("upstream_digest", _DIGEST),
+    Column("seen_digest", _DIGEST),
+    Column("origin", Text, nullable=False),
+    Column("kept_at", Double, nullable=False),
+    Column("confirmed_at", Double, nullable=False),
+    Index("ix_tags_digest", "digest"),
+)
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    Column("target", _NAME, primary_key=True),
+    Column("first_pulled_at", Double, nullable=False),
+    Index("ix_repositories_target", "target"),
+)
+
+helm_indexes = Table(
+    "helm_indexes",
+    metadata,
+    Column("url", Text, primary_key=True),
+    Column("digest", _DIGEST, nullable=False),
+    Column("normalised_digest", _DIGEST),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    Column("confirmed_at", Double, nullable=False),
+    Column("forced_at", Double, nullable=False),
+)
