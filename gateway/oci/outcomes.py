@@ -21,6 +21,10 @@ class MissingName(Missing):
     """Not even the repository is there."""
 
 
+class UnknownHost(MissingName):
+    """The host does not resolve, or resolves to what we do not dial: clients are never told which."""
+
+
 class Denied(Outcome):
     """A policy of ours, or credentials of ours that the upstream refused, say no."""
 
@@ -33,5 +37,8 @@ class Unavailable(Outcome):
     is_rate_limited: bool = False
 
 
+@dataclass(eq=False)
 class Corrupt(Outcome):
-    """An answer came, and its bytes are wrong."""
+    """An answer came, and its bytes are wrong; ``reason`` is one word for programs."""
+
+    reason: str = "corrupt"

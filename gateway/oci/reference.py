@@ -33,3 +33,8 @@ def parse_reference(text: str) -> Reference:
     if not _TAG.fullmatch(tag):
         raise OciError(Situation.MANIFEST_NOT_KNOWN, f"no manifest can be called {text[:140]!r}")
     return Tag(tag)
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text could be a tag: what is no tag can be asked for by nobody, so it is not listed."""
+    return _TAG.fullmatch(text) is not None

@@ -1,0 +1,1 @@
+"""What the operator wants: rules.yaml read into values, and a name routed by them."""

@@ -76,8 +76,10 @@ class _PartialFile:
 
     @property
     def digest(self) -> Digest:
-        """The digest of all that was flushed."""
-        return Digest(self._algorithm, self._hasher.hexdigest())
+        """The digest of all that was written so far."""
+        hasher = self._hasher.copy()
+        hasher.update(self._buffer)
+        return Digest(self._algorithm, hasher.hexdigest())
 
     @property
     def size(self) -> int:

@@ -1,7 +1,7 @@
 """What we know of what we hold: manifests, tags, rights, names. Each method is one transaction."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar, TypeVarTuple
 
@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
+from gateway.oci.manifest import Manifest, ParsedManifest
 from gateway.oci.target import Target
 from gateway.store.blobs import StorageFailed
 from gateway.store.engine import Engines
@@ -20,34 +21,6 @@ from gateway.store.tables import blobs, manifest_edges, manifests, repositories,
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-
-@dataclass(frozen=True, slots=True)
-class StoredManifest:
-    """A manifest's bytes as they came, and what they are."""
-
-    content: bytes
-    media_type: str
-    digest: Digest
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """A descriptor inside a manifest, and the part it plays there (config, layer, manifest)."""
-
-    kind: str
-    descriptor: Descriptor
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestRecord:
-    """A manifest as it is kept: bytes, edges, and what the referrers API lists of it."""
-
-    manifest: StoredManifest
-    edges: Sequence[Edge]
-    subject: Digest | None = None
-    artifact_type: str | None = None
-    annotations: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +54,15 @@ class HeldRow:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class KeptManifest:
+    """A manifest, what it says, and the blobs of it that are held, with their sizes in bytes."""
+
+    manifest: Manifest
+    parsed: ParsedManifest
+    sizes: Mapping[Digest, int]
+
+
 class Catalog:
     """The catalog in a SQL database; errors of the database are StorageFailed."""
 
@@ -95,7 +77,7 @@ class Catalog:
         """Every tag held of the target, newest kept first."""
         return await self._read(_find_versions, target, variant)
 
-    async def find_manifest(self, target: Target, digest: Digest) -> StoredManifest | None:
+    async def find_manifest(self, target: Target, digest: Digest) -> Manifest | None:
         """A manifest that the target itself has shown, in whatever variant."""
         return await self._read(_find_manifest, target, digest)
 
@@ -125,9 +107,9 @@ class Catalog:
     async def held(self) -> list[HeldRow]:
         return await self._read(_held)
 
-    async def keep(self, name: str, row: TagRow, record: ManifestRecord, sizes: Mapping[Digest, int]) -> None:
-        """Keep a pull whole: blobs (by ``sizes``), manifest, edges, rights, the name, and the tag last."""
-        await self._write(_keep, name, row, record, sizes)
+    async def keep(self, name: str, row: TagRow, kept: KeptManifest) -> None:
+        """Keep a pull whole: blobs, manifest, edges, rights, the name asked for, and the tag last."""
+        await self._write(_keep, name, row, kept)
 
     async def keep_tag(self, name: str, row: TagRow) -> None:
         """Keep another tag of a manifest that is held already."""
@@ -180,13 +162,13 @@ def _find_versions(connection: Connection, target: Target, variant: str) -> list
     return [_tag_row(row) for row in rows]
 
 
-def _find_manifest(connection: Connection, target: Target, digest: Digest) -> StoredManifest | None:
+def _find_manifest(connection: Connection, target: Target, digest: Digest) -> Manifest | None:
     row = connection.execute(
         select(manifests.c.content, manifests.c.media_type).where(
             manifests.c.digest == str(digest), _right_exists(target, digest)
         )
     ).first()
-    return None if row is None else StoredManifest(row.content, row.media_type, digest)
+    return None if row is None else Manifest(row.content, row.media_type, digest)
 
 
 def _has_right(connection: Connection, target: Target, digest: Digest) -> bool:
@@ -263,38 +245,36 @@ def _held(connection: Connection) -> list[HeldRow]:
     return [HeldRow(row.name, _tag_row(row), sizes.get(row.digest, 0)) for row in rows]
 
 
-def _keep(
-    connection: Connection, name: str, row: TagRow, record: ManifestRecord, sizes: Mapping[Digest, int]
-) -> bool:
-    for digest, size_bytes in sizes.items():
+def _keep(connection: Connection, name: str, row: TagRow, kept: KeptManifest) -> bool:
+    for digest, size_bytes in kept.sizes.items():
         _insert_once(connection, blobs, digest=str(digest), size_bytes=size_bytes, kept_at=row.kept_at)
-    _keep_manifest(connection, record, row.kept_at)
-    for digest in (*sizes, record.manifest.digest):
+    _keep_manifest(connection, kept, row.kept_at)
+    for digest in (*kept.sizes, kept.manifest.digest):
         _insert_once(connection, rights, target=str(row.target), variant=row.variant, digest=str(digest))
     return _keep_tag(connection, name, row)
 
 
-def _keep_manifest(connection: Connection, record: ManifestRecord, kept_at: float) -> None:
-    digest = str(record.manifest.digest)
+def _keep_manifest(connection: Connection, kept: KeptManifest, kept_at: float) -> None:
+    digest, parsed = str(kept.manifest.digest), kept.parsed
     if connection.execute(select(manifests.c.digest).where(manifests.c.digest == digest)).first():
         return
     connection.execute(
         insert(manifests).values(
             digest=digest,
-            media_type=record.manifest.media_type,
-            content=record.manifest.content,
-            artifact_type=record.artifact_type,
-            subject=None if record.subject is None else str(record.subject),
-            annotations=json.dumps(dict(record.annotations or {})),
+            media_type=kept.manifest.media_type,
+            content=kept.manifest.content,
+            artifact_type=parsed.artifact_type,
+            subject=None if parsed.subject is None else str(parsed.subject.digest),
+            annotations=json.dumps(dict(parsed.annotations)),
             kept_at=kept_at,
         )
     )
-    for position, edge in enumerate(record.edges):
+    for position, edge in enumerate(parsed.edges):
         connection.execute(
             insert(manifest_edges).values(
                 manifest=digest,
                 position=position,
-                kind=edge.kind,
+                kind=edge.kind.value,
                 digest=str(edge.descriptor.digest),
                 media_type=edge.descriptor.media_type,
                 size_bytes=edge.descriptor.size,

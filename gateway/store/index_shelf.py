@@ -1,30 +1,15 @@
 """Helm indexes as they were last good: the file among the blobs, what we know of it in the catalog."""
 
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-
 from anyio import to_thread
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 
+from gateway.helm.shelved import ShelvedIndex
 from gateway.oci.digest import Digest
-from gateway.store.blobs import BlobStore, BlobWriter, StorageFailed, keep_bytes, read_whole
+from gateway.store.blobs import BlobStore, StorageFailed, keep_bytes, read_whole
 from gateway.store.engine import Engines
 from gateway.store.tables import helm_indexes
-
-
-@dataclass(frozen=True, slots=True)
-class ShelvedIndex:
-    """One index.yaml that was good. Times are seconds since the epoch; 0 is never."""
-
-    url: str
-    digest: Digest
-    normalised_digest: Digest | None
-    etag: str | None
-    last_modified: str | None
-    confirmed_at: float
-    forced_at: float
 
 
 class IndexShelf:
@@ -40,14 +25,12 @@ class IndexShelf:
     async def read(self, digest: Digest) -> bytes | None:
         return await read_whole(self._blobs, digest)
 
-    def create(self, limit_bytes: int) -> AbstractAsyncContextManager[BlobWriter]:
-        return self._blobs.create(limit_bytes=limit_bytes)
-
-    async def keep(self, shelved: ShelvedIndex) -> None:
-        """Make an index, whose bytes are kept already, the one for its URL."""
+    async def keep(self, shelved: ShelvedIndex, content: bytes) -> None:
+        """Make ``content`` the index of its URL: the bytes first, then the row that names them."""
         before = await self.find(shelved.url)
+        await keep_bytes(self._blobs, content)
         await to_thread.run_sync(self._upsert, shelved)
-        if before is not None:
+        if before is not None and before.digest != shelved.digest:
             await self._forget(before)
 
     async def keep_normalised(self, digest: Digest, normalised: bytes) -> Digest:

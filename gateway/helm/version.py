@@ -1,0 +1,91 @@
+"""Versions of charts: SemVer as Helm reads it, and which index entry a tag means."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_MAX_LENGTH = 256
+_MAX_NUMBER = 2**64 - 1
+_IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
+_VERSION = re.compile(
+    rf"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:-({_IDENTIFIERS}))?(?:\+({_IDENTIFIERS}))?",
+    re.ASCII,
+)
+
+_Rank = tuple[tuple[int, int, str], ...]
+_RELEASE: _Rank = ((2, 0, ""),)  # after every pre-release identifier
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """A SemVer version, ordered by precedence; build metadata, which has none, only breaks ties.
+
+    ``rank`` orders the pre-release: numbers (0, n, "") before words (1, 0, word) before none at all.
+    """
+
+    major: int
+    minor: int
+    patch: int
+    rank: _Rank
+    build: str
+
+    @property
+    def is_prerelease(self) -> bool:
+        return self.rank != _RELEASE
+
+
+def parse_version(text: str) -> Version | None:
+    """Read ``v1.2.3-rc.1+build`` as leniently as Masterminds' NewVersion: also ``1``, ``1.2``, ``v01.2``."""
+    if len(text) > _MAX_LENGTH:
+        return None
+    match = _VERSION.fullmatch(text)
+    if match is None:
+        return None
+    major, minor, patch = (int(part or "0") for part in match.group(1, 2, 3))
+    rank = _rank(match[4])
+    if rank is None or max(major, minor, patch) > _MAX_NUMBER:
+        return None
+    return Version(major, minor, patch, rank, match[5] or "")
+
+
+def tag_of(version_text: str) -> str:
+    """Return the tag that lists show for a version: no leading v, and _ for the + that no tag can have."""
+    return version_text.removeprefix("v").replace("+", "_")
+
+
+def resolve(tag: str, versions: Sequence[str]) -> int | None:
+    """Return where in ``versions`` the entry stands that ``tag`` means, or None.
+
+    Exact first, then with or without a leading v, then with _ read as +. Of equal entries the first; never
+    a range: ``1.11`` is not 1.11.x.
+    """
+    with_build = tag.replace("_", "+")
+    for spelling in (tag, _other_v_form(tag), with_build, _other_v_form(with_build)):
+        if spelling in versions:
+            return versions.index(spelling)
+    return None
+
+
+def newest(versions: Iterable[str]) -> str | None:
+    """Return the highest version that is no pre-release, as Helm does where none is asked for."""
+    releases: list[tuple[Version, str]] = []
+    for text in versions:
+        version = parse_version(text)
+        if version is not None and not version.is_prerelease:
+            releases.append((version, text))
+    if not releases:
+        return None
+    return max(releases, key=lambda release: release[0])[1]
+
+
+def _rank(prerelease: str | None) -> _Rank | None:
+    if prerelease is None:
+        return _RELEASE
+    identifiers = prerelease.split(".")
+    if any(name.isdigit() and name != "0" and name.startswith("0") for name in identifiers):
+        return None  # SemVer 9: no leading zeros
+    return tuple((0, int(name), "") if name.isdigit() else (1, 0, name) for name in identifiers)
+
+
+def _other_v_form(version_text: str) -> str:
+    return version_text[1:] if version_text.startswith("v") else f"v{version_text}"

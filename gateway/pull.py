@@ -1,0 +1,415 @@
+"""The use case: a name and a reference become content, from what is held or from upstream."""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from typing import Final
+
+import structlog
+from cachetools import LRUCache
+
+from gateway.flights import Flights
+from gateway.helm.version import resolve, tag_of
+from gateway.oci.descriptor import Descriptor
+from gateway.oci.digest import Digest
+from gateway.oci.errors import OciError, Situation
+from gateway.oci.manifest import EdgeKind, Manifest, ManifestError, parse_manifest
+from gateway.oci.outcomes import Corrupt, Missing, Outcome, Unavailable, UnknownHost
+from gateway.oci.reference import Reference, is_tag
+from gateway.oci.repository import Repository
+from gateway.refusals import refusal, unavailable
+from gateway.rules.model import Access
+from gateway.rules.route import Route
+from gateway.sources.base import Fetched, Found, Source
+from gateway.store.blobs import BlobStore, OpenBlob, StorageFailed
+from gateway.store.catalog import Catalog, KeptManifest, TagRow
+from gateway.store.memory import HeldManifest, Memory
+
+log = structlog.get_logger(__name__)
+
+STALE_DEADLINE_SECONDS: Final = 2.5
+COLD_DEADLINE_SECONDS: Final = 30.0
+FLIGHT_SECONDS: Final = 600.0
+SEARCHED_VERSIONS: Final = 25
+_REMEMBERED_MISSES: Final = 10_000
+
+
+class Cache(StrEnum):
+    """Where an answer came from."""
+
+    HIT = "hit"
+    MISS = "miss"
+    STALE = "stale"
+    JOINED = "joined"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A manifest for a client.
+
+    ``source`` and ``confirmed_at`` (when upstream last stood by the tag, seconds since the epoch) are None
+    for what was asked by digest: a digest needs nobody to stand by it.
+    """
+
+    manifest: Manifest
+    cache: Cache
+    source: str | None = None
+    confirmed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a client waits: with a stale copy at hand, and without."""
+
+    stale_seconds: float = STALE_DEADLINE_SECONDS
+    cold_seconds: float = COLD_DEADLINE_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a pull needs; ``now`` gives seconds since the epoch."""
+
+    route_of: Callable[[Repository], Route]
+    source: Source
+    catalog: Catalog
+    blobs: BlobStore
+    memory: Memory
+    now: Callable[[], float]
+    is_offline: bool = False
+    deadlines: Deadlines = Deadlines()
+
+
+class Puller:
+    """Decides what is served. What it raises to its callers are OciErrors."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._route_of = parts.route_of
+        self._source = parts.source
+        self._catalog = parts.catalog
+        self._blobs = parts.blobs
+        self._memory = parts.memory
+        self._now = parts.now
+        self._is_offline = parts.is_offline
+        self._deadlines = parts.deadlines
+        self._pulls: Flights[HeldManifest] = Flights()
+        self._searches: Flights[None] = Flights()
+        self._heals: Flights[None] = Flights()
+        self._misses: LRUCache[Hashable, tuple[OciError, float]] = LRUCache(_REMEMBERED_MISSES)
+
+    def route(self, name: Repository) -> Route:
+        """Return where a name leads, for someone who has not signed in; OciError where it may not."""
+        route = self._route_of(name)
+        if route.upstream is not None and route.upstream.access is Access.PRIVATE:
+            raise OciError(Situation.NOT_SIGNED_IN, f"{name} is only for those who have signed in")
+        return route
+
+    async def manifest(self, name: Repository, reference: Reference) -> Pulled:
+        """Return a manifest by tag or digest, fetched and kept first where it is not held."""
+        route = self.route(name)
+        if isinstance(reference, Digest):
+            return await self._manifest_by_digest(route, reference)
+        return await self._manifest_by_tag(route, reference.name)
+
+    async def blob(self, name: Repository, digest: Digest) -> OpenBlob:
+        """Return a blob, open for reading; the caller closes it."""
+        route = self.route(name)
+        await self._require_right(route, digest)
+        opened = await self._open(digest)
+        if opened is not None:
+            return opened
+        log.warning("blob_vanished", target=str(route.target), digest=str(digest))
+        await self._heal(route, digest)
+        opened = await self._open(digest)
+        if opened is None:
+            raise OciError(Situation.BLOB_NOT_KNOWN, f"{name} has lost its blob {digest}")
+        return opened
+
+    async def describe_blob(self, name: Repository, digest: Digest) -> Descriptor:
+        """What a manifest of this repository says of a blob; nobody is dialled."""
+        route = self.route(name)
+        descriptor = await self._catalog.find_edge(route.target, digest)
+        if descriptor is None:
+            raise _no_blob(route, digest)
+        return descriptor
+
+    async def tags(self, name: Repository) -> list[str]:
+        """Return the tags upstream has, joined with those held; only the held ones while upstream is away."""
+        route = self.route(name)
+        held = await self._catalog.tags_of(route.target)
+        upstream: set[str] = set()
+        if not self._is_offline:
+            try:
+                upstream = set(await self._source.versions(route))
+            except Outcome as error:
+                if not held:
+                    raise refusal(error, self._source.name, Situation.NAME_NOT_KNOWN) from error
+                log.warning("tags_from_cache", target=str(route.target), reason=error.message)
+        if not held and not upstream and self._is_offline:
+            raise OciError(Situation.NAME_NOT_KNOWN, f"offline, and nothing of {name} is held")
+        return sorted({tag for version in held | upstream if is_tag(tag := tag_of(version))})
+
+    async def repositories(self) -> list[str]:
+        """Return the names clients asked for, as far as they still lead to something held."""
+        names = {
+            name for name, target in await self._catalog.names() if self._still_leads_to(name, str(target))
+        }
+        return sorted(names)
+
+    async def referrers(self, name: Repository, digest: Digest) -> list[Descriptor]:
+        """Return descriptors of what is held and refers to ``digest``."""
+        return await self._catalog.find_referrers(self.route(name).target, digest)
+
+    async def drain(self) -> None:
+        """End what still runs."""
+        for flights in (self._pulls, self._searches, self._heals):
+            await flights.drain()
+
+    async def _manifest_by_tag(self, route: Route, tag: str) -> Pulled:
+        key = (route.target, route.variant.value, tag)
+        held = self._memory.find_tag(key)
+        if held is not None and self._is_fresh(held.row, route):
+            return _pulled(held, Cache.HIT)
+        generation = self._memory.generation()
+        held = await self._held_tag(route, tag)
+        if held is not None and (self._is_offline or self._is_fresh(held.row, route)):
+            self._memory.keep_tag(key, held, generation)
+            return _pulled(held, Cache.HIT)
+        if self._is_offline:
+            raise OciError(Situation.MANIFEST_NOT_KNOWN, f"offline, and {route.name}:{tag} is not held")
+        return await self._ask_upstream(route, tag, held)
+
+    async def _held_tag(self, route: Route, tag: str) -> HeldManifest | None:
+        """What is held under this very tag; offline also under the tag's other spellings."""
+        row = await self._catalog.find_tag(route.target, route.variant.value, tag)
+        if row is None and self._is_offline:
+            rows = await self._catalog.find_versions(route.target, route.variant.value)
+            position = resolve(tag, [held.version for held in rows])
+            row = None if position is None else rows[position]
+        if row is None:
+            return None
+        manifest = await self._catalog.find_manifest(route.target, row.digest)
+        return None if manifest is None else HeldManifest(manifest, row)
+
+    def _is_fresh(self, row: TagRow, route: Route) -> bool:
+        age_seconds = self._now() - row.confirmed_at
+        policy = route.policy
+        lasts_seconds = policy.recheck_for_seconds if row.is_exact else policy.fresh_for_seconds
+        return 0 <= age_seconds < lasts_seconds
+
+    async def _ask_upstream(self, route: Route, tag: str, held: HeldManifest | None) -> Pulled:
+        key = (route.target, route.variant, tag)
+        if held is None:
+            self._raise_remembered(key)
+        cache = Cache.JOINED if self._pulls.is_running(key) else Cache.MISS if held is None else Cache.HIT
+        flight = self._pulls.launch(key, partial(self._refresh, route, tag, held))
+        patience = self._deadlines.cold_seconds if held is None else self._deadlines.stale_seconds
+        try:
+            async with asyncio.timeout(patience):
+                return _pulled(await asyncio.shield(flight), cache)
+        except TimeoutError as error:
+            if held is None:
+                raise unavailable(f"{route.name}:{tag} is still being fetched: ask again") from error
+        except Outcome as error:
+            if held is None:
+                raise self._remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+            log.warning("served_stale", target=str(route.target), tag=tag, reason=error.message)
+        except StorageFailed as error:
+            if held is None:
+                raise unavailable(f"{route.name}:{tag} cannot be kept: {error}") from error
+        return _pulled(held, Cache.STALE)
+
+    async def _refresh(self, route: Route, tag: str, held: HeldManifest | None) -> HeldManifest:
+        """The flight behind a tag: find it upstream; confirm what is held, or fetch and keep it."""
+        async with asyncio.timeout(FLIGHT_SECONDS):
+            try:
+                found = await self._source.find(route, tag)
+            except UnknownHost:
+                raise
+            except Missing as error:
+                if held is None:
+                    raise
+                log.warning("deleted_upstream", target=str(route.target), tag=tag, reason=error.message)
+                return await self._confirm(held, held.row.seen_digest)
+            if held is None:
+                return await self._twin(route, tag, found) or await self._fetch(route, tag, found)
+            if found.failure is not None:
+                raise found.failure
+            return await self._confirm(held, _drift(held.row, found))
+
+    async def _confirm(self, held: HeldManifest, seen_digest: Digest | None) -> HeldManifest:
+        """Upstream stands by the tag; another content there is told, and the one held stays (drift: keep)."""
+        if seen_digest is not None and seen_digest != held.row.seen_digest:
+            log.warning("drift", target=str(held.row.target), tag=held.row.tag, seen_digest=str(seen_digest))
+        row = replace(held.row, confirmed_at=self._now(), seen_digest=seen_digest)
+        await self._catalog.confirm_tag(row, row.confirmed_at, seen_digest)
+        return HeldManifest(held.manifest, row)
+
+    async def _twin(self, route: Route, tag: str, found: Found) -> HeldManifest | None:
+        """The same version, held under another spelling of its tag: its manifest is never built again."""
+        for row in await self._catalog.find_versions(route.target, route.variant.value):
+            if row.version == found.version and _drift(row, found) is None:
+                twin = replace(row, tag=tag, confirmed_at=self._now())
+                await self._catalog.keep_tag(route.name.name, twin)
+                manifest = await self._catalog.find_manifest(route.target, row.digest)
+                return None if manifest is None else HeldManifest(manifest, twin)
+        return None
+
+    async def _fetch(self, route: Route, tag: str, found: Found) -> HeldManifest:
+        fetched = await found.fetch()
+        kept = _kept(fetched)
+        now = self._now()
+        layers = [edge.descriptor.digest for edge in kept.parsed.edges if edge.kind is EdgeKind.LAYER]
+        row = TagRow(
+            target=route.target,
+            variant=route.variant.value,
+            tag=tag,
+            source=self._source.name,
+            digest=fetched.manifest.digest,
+            version=found.version,
+            is_exact=found.is_exact,
+            upstream_digest=found.upstream_digest or layers[0],
+            seen_digest=None,
+            origin=fetched.origin,
+            kept_at=now,
+            confirmed_at=now,
+        )
+        await self._catalog.keep(route.name.name, row, kept)
+        log.info("kept", target=str(route.target), tag=tag, digest=str(row.digest), origin=row.origin)
+        return HeldManifest(fetched.manifest, row)
+
+    async def _manifest_by_digest(self, route: Route, digest: Digest) -> Pulled:
+        manifest = await self._held_digest(route, digest)
+        if manifest is not None:
+            return Pulled(manifest, Cache.HIT)
+        if self._is_offline:
+            raise OciError(Situation.MANIFEST_NOT_KNOWN, f"offline, and {route.name}@{digest} is not held")
+        key = (route.target, route.variant, digest)
+        self._raise_remembered(key)
+        try:
+            async with asyncio.timeout(self._deadlines.cold_seconds):
+                return Pulled(await self._search(route, digest), Cache.MISS, self._source.name)
+        except TimeoutError as error:
+            raise unavailable(f"{route.name}@{digest} is still being looked for: ask again") from error
+        except Outcome as error:
+            raise self._remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+        except StorageFailed as error:
+            raise unavailable(f"{route.name}@{digest} cannot be kept: {error}") from error
+
+    async def _held_digest(self, route: Route, digest: Digest) -> Manifest | None:
+        generation = self._memory.generation()
+        manifest = self._memory.find_manifest(route.target, digest)
+        if manifest is None:
+            manifest = await self._catalog.find_manifest(route.target, digest)
+            if manifest is not None:
+                self._memory.keep_manifest(route.target, manifest, generation)
+        return manifest
+
+    async def _search(self, route: Route, digest: Digest) -> Manifest:
+        """Look for a digest among the newest versions, with one search at a time for each target."""
+        key = (route.target, route.variant)
+        while True:
+            was_running = self._searches.is_running(key)
+            await self._searches.join(key, partial(self._convert_newest, route, digest))
+            manifest = await self._held_digest(route, digest)
+            if manifest is not None:
+                return manifest
+            if not was_running:
+                raise Missing(f"none of the newest {SEARCHED_VERSIONS} versions of {route.name} is {digest}")
+
+    async def _convert_newest(self, route: Route, digest: Digest) -> None:
+        """Keep the newest versions, one after another, until one of them is the digest looked for."""
+        rows = await self._catalog.find_versions(route.target, route.variant.value)
+        held = {row.version: row for row in rows}
+        failures: list[Outcome] = []
+        async for found in self._source.newest(route, SEARCHED_VERSIONS):
+            if found.version in held and _drift(held[found.version], found) is None:
+                continue
+            try:
+                kept = await self._fetch(route, found.version.replace("+", "_"), found)
+            except Outcome as error:
+                failures.append(error)
+                continue
+            if kept.manifest.digest == digest:
+                return
+        down = [error for error in failures if isinstance(error, Unavailable)]
+        if down:
+            raise down[0]
+
+    async def _require_right(self, route: Route, digest: Digest) -> None:
+        """Content is served only where this target's own source delivered it."""
+        if self._memory.has_right(route.target, digest):
+            return
+        generation = self._memory.generation()
+        if not await self._catalog.has_right(route.target, digest):
+            raise _no_blob(route, digest)
+        self._memory.keep_right(route.target, digest, generation)
+
+    async def _open(self, digest: Digest) -> OpenBlob | None:
+        try:
+            return await self._blobs.open(digest)
+        except StorageFailed as error:
+            raise unavailable(f"{digest} cannot be read: {error}") from error
+
+    async def _heal(self, route: Route, digest: Digest) -> None:
+        """Fetch again what names a blob whose bytes are gone."""
+        if self._is_offline:
+            raise OciError(Situation.BLOB_NOT_KNOWN, f"offline, and the bytes of {digest} are gone")
+        rows = await self._catalog.find_tags_naming(route.target, digest)
+        try:
+            for row in rows[:1]:
+                await self._heals.join((route.target, digest), partial(self._refetch, route, row))
+        except Outcome as error:
+            raise refusal(error, self._source.name, Situation.BLOB_NOT_KNOWN) from error
+
+    async def _refetch(self, route: Route, row: TagRow) -> None:
+        found = await self._source.find(route, row.tag)
+        fetched = await found.fetch()
+        if fetched.manifest.digest != row.digest:
+            raise Corrupt(f"upstream has another {row.tag} by now: {fetched.manifest.digest}", "drift")
+
+    def _raise_remembered(self, key: Hashable) -> None:
+        error, until = self._misses.get(key, (None, 0.0))
+        if error is not None and self._now() < until:
+            raise error
+
+    def _remember(self, key: Hashable, route: Route, outcome: Outcome, absent: Situation) -> OciError:
+        """Translate; and remember «nobody has it» for ``missing_for``, never an outage."""
+        error = refusal(outcome, self._source.name, absent)
+        if isinstance(outcome, Missing):
+            self._misses[key] = (error, self._now() + route.policy.missing_for_seconds)
+        return error
+
+    def _still_leads_to(self, name: str, target: str) -> bool:
+        try:
+            return str(self.route(Repository.parse(name)).target) == target
+        except OciError:
+            return False
+
+
+def _pulled(held: HeldManifest, cache: Cache) -> Pulled:
+    return Pulled(held.manifest, cache, held.row.source, held.row.confirmed_at)
+
+
+def _kept(fetched: Fetched) -> KeptManifest:
+    manifest = fetched.manifest
+    try:
+        parsed = parse_manifest(manifest.content, manifest.media_type)
+    except ManifestError as error:
+        raise Corrupt(
+            f"the manifest from {fetched.origin} is refused: {error}", "manifest_invalid"
+        ) from error
+    return KeptManifest(manifest, parsed, fetched.sizes)
+
+
+def _drift(row: TagRow, found: Found) -> Digest | None:
+    """The digest seen upstream, where it is another than the one that was kept."""
+    seen = found.upstream_digest
+    return None if seen is None or seen == row.upstream_digest else seen
+
+
+def _no_blob(route: Route, digest: Digest) -> OciError:
+    return OciError(
+        Situation.BLOB_NOT_KNOWN, f"{route.name} has no blob {digest} that was pulled through here"
+    )

@@ -1,0 +1,173 @@
+"""What rules.yaml says, as values."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gateway.oci.urls import HttpUrl
+
+LOCAL_SUFFIXES = (".internal", ".local", ".localhost", ".svc", ".cluster.local")
+
+
+class DigestMismatch(StrEnum):
+    """What to do when an archive has another digest than the index says."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+
+
+class EgressMode(StrEnum):
+    """Who may be dialled: any public host, only listed ones, nobody."""
+
+    PUBLIC = "public"
+    ALLOWLIST = "allowlist"
+    OFFLINE = "offline"
+
+
+class UpstreamKind(StrEnum):
+    AUTO = "auto"
+    HELM = "helm"
+
+
+class Access(StrEnum):
+    """Who may read what came from an upstream: anyone, or who has signed in."""
+
+    ANONYMOUS = "anonymous"
+    PRIVATE = "private"
+
+
+class SecretOrigin(StrEnum):
+    ENVIRONMENT = "environment"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretName:
+    """Where a secret is found: an environment variable, or a file in SECRETS_DIR."""
+
+    origin: SecretOrigin
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long answers hold, and what is permitted; ``stale_for_seconds`` None means for ever."""
+
+    fresh_for_seconds: float = 300.0
+    recheck_for_seconds: float = 86_400.0
+    stale_for_seconds: float | None = None
+    missing_for_seconds: float = 30.0
+    digest_mismatch: DigestMismatch = DigestMismatch.REFUSE
+    provenance: bool = False
+    deny: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A host, or a place on one, that differs from ``https://<key>/``, anonymous and public.
+
+    ``policy`` is this upstream's own over the defaults. Files are names within SECRETS_DIR.
+    """
+
+    key: str
+    url: HttpUrl
+    kind: UpstreamKind = UpstreamKind.AUTO
+    username: SecretName | None = None
+    password: SecretName | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    allow_private: bool = False
+    trusted_by: tuple[str, ...] = ()
+    stated_access: Access | None = None
+    policy: Policy = Policy()
+
+    @property
+    def host(self) -> str:
+        """The key's host, without a port."""
+        return _host_of(self.key)
+
+    @property
+    def deny(self) -> str | None:
+        return self.policy.deny
+
+    @property
+    def access(self) -> Access:
+        """As written; else private where we sign in."""
+        if self.stated_access is not None:
+            return self.stated_access
+        return Access.PRIVATE if self.username or self.cert_file else Access.ANONYMOUS
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """``hosts``: more hosts that ``allowlist`` allows; a ``*`` is one or more characters of one label."""
+
+    mode: EgressMode = EgressMode.PUBLIC
+    hosts: tuple[str, ...] = ()
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """All that rules.yaml says. A ``place`` is ``host[:port][/path]``; keys match at segment boundaries."""
+
+    defaults: Policy = Policy()
+    egress: Egress = Egress()
+    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
+
+    def upstream_for(self, place: str) -> Upstream | None:
+        """The upstream whose key is the longest prefix of ``place``."""
+        found = (self.upstreams.get(prefix) for prefix in _prefixes(place))
+        return next((upstream for upstream in found if upstream is not None), None)
+
+    def policy_for(self, place: str) -> Policy:
+        upstream = self.upstream_for(place)
+        return self.defaults if upstream is None else upstream.policy
+
+    def denial(self, place: str) -> str | None:
+        """Why nothing may be fetched from ``place``; it holds for names, index URLs and redirects alike."""
+        deny = self.policy_for(place).deny
+        if deny is not None:
+            return deny
+        return None if self._is_listed(place) else f"{_host_of(place)} is not on this gateway's list of hosts"
+
+    def is_local_name(self, place: str) -> bool:
+        """Whether ``place`` is on a host that only an inside network has, and that no key makes an upstream.
+
+        Such a host answers as one that does not resolve.
+        """
+        host = _host_of(place)
+        return f".{host}".endswith(LOCAL_SUFFIXES) and self.upstream_for(place) is None
+
+    def _is_listed(self, place: str) -> bool:
+        if self.egress.mode is not EgressMode.ALLOWLIST or self.upstream_for(place) is not None:
+            return True
+        host = _host_of(place)
+        return any(_matches(host, pattern) for pattern in self.egress.hosts)
+
+
+def _host_of(place: str) -> str:
+    authority = place.partition("/")[0]
+    host, _, port = authority.rpartition(":")
+    return host if port.isdigit() and host else authority
+
+
+def _prefixes(place: str) -> Iterator[str]:
+    """``a/b/c``, ``a/b``, ``a``."""
+    prefix = place
+    while prefix:
+        yield prefix
+        prefix = prefix.rpartition("/")[0]
+
+
+def _matches(host: str, pattern: str) -> bool:
+    labels, patterns = host.split("."), pattern.split(".")
+    return len(labels) == len(patterns) and all(map(_label_matches, labels, patterns))
+
+
+def _label_matches(label: str, pattern: str) -> bool:
+    head, star, tail = pattern.partition("*")
+    if not star:
+        return label == pattern
+    return label.startswith(head) and label.endswith(tail) and len(label) > len(head) + len(tail)

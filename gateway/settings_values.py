@@ -1,0 +1,101 @@
+"""What each setting may be: its text turned into a value, or a ValueError that says what was expected."""
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.oci.urls import HttpUrl, parse_upstream_url
+from gateway.rules import quantities
+from gateway.rules.spelling import nearest
+
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
+_SQLITE = re.compile(r"sqlite:///(?!:memory:)[^?#\x00-\x1f]+")
+_YES = frozenset({"true", "yes", "on", "1"})
+_NO = frozenset({"false", "no", "off", "0"})
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """``auto``: console on a terminal, else JSON."""
+
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+def parse_boolean(text: str) -> bool:
+    if text.lower() not in _YES | _NO:
+        raise ValueError("expected true or false")
+    return text.lower() in _YES
+
+
+def parse_host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise ValueError("expected an address or a host name to listen on, without a port")
+    return text
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not _WHOLE_NUMBER.fullmatch(text) or not least <= int(text) <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def parse_path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError("expected a path")
+    return Path(text)
+
+
+def choice(kind: type[Choice]) -> Callable[[str], Choice]:
+    def parse(text: str) -> Choice:
+        if text.lower() not in set(kind):
+            near = nearest(text, kind)
+            also = f"; did you mean {near}?" if near else ""
+            raise ValueError(f"expected {', '.join(kind)}{also}")
+        return kind(text.lower())
+
+    return parse
+
+
+def parse_size(text: str) -> int:
+    size_bytes = quantities.parse_size(text)
+    if size_bytes == 0:
+        raise ValueError("expected a size above 0")
+    return size_bytes
+
+
+def parse_timeout(text: str) -> float:
+    seconds = quantities.parse_duration(text)
+    if not 0 < seconds <= 600:
+        raise ValueError(f"expected {quantities.DURATION_EXPECTED}, above 0 and at most 10m")
+    return seconds
+
+
+def parse_database_url(text: str) -> str:
+    if text.startswith(("postgresql:", "postgres:", "postgresql+")):
+        raise ValueError("PostgreSQL is not supported by this version yet; expected sqlite:///path")
+    if not _SQLITE.fullmatch(text):
+        raise ValueError("expected sqlite:///path")
+    return text
+
+
+def parse_public_url(text: str) -> HttpUrl:
+    url = parse_upstream_url(text)
+    if url.query is not None or url.path != "/":
+        raise ValueError("expected https://host or https://host:port, without path or query")
+    return url

@@ -1,0 +1,274 @@
+"""The classic Helm repository as a source: a tag found in its index, an archive fetched and converted."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, Final
+from urllib.parse import urljoin
+
+import structlog
+from anyio import to_thread
+
+from gateway.flights import Flights
+from gateway.helm.archive import ArchiveError, ChartFiles, read_chart_archive
+from gateway.helm.convert import Conversion, convert
+from gateway.helm.index import ChartVersion
+from gateway.helm.metadata import ChartMetadata, MetadataError, parse_metadata
+from gateway.helm.version import Version, parse_version, resolve
+from gateway.oci.descriptor import Descriptor
+from gateway.oci.digest import Digest
+from gateway.oci.manifest import Manifest
+from gateway.oci.media_types import HELM_PROVENANCE_LAYER, OCI_MANIFEST
+from gateway.oci.outcomes import Corrupt, Missing, MissingName, Outcome, Unavailable
+from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
+from gateway.rules.model import DigestMismatch
+from gateway.rules.route import Route, Variant
+from gateway.sources.base import Fetched, Found, Sink
+from gateway.sources.helm_indexes import Ask, ChartView, HelmIndexes
+from gateway.sources.http import Http
+
+log = structlog.get_logger(__name__)
+
+MAX_URLS = 3
+MAX_PROVENANCE_BYTES = 1 << 20
+_MISMATCH: Final = "digest_mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """A chart archive that is kept, and what was read of it."""
+
+    digest: Digest
+    size: int
+    metadata: ChartMetadata
+
+
+class HelmRepo:
+    """Asks a Helm repository. What it fetches goes into ``sink``; an index that was good, on a shelf."""
+
+    name: Final = "helm"
+
+    def __init__(self, http: Http, indexes: HelmIndexes, sink: Sink, max_chart_bytes: int) -> None:
+        self._http = http
+        self._indexes = indexes
+        self._sink = sink
+        self._max_chart_bytes = max_chart_bytes
+        self._archives: Flights[_Archive] = Flights()
+
+    async def find(self, route: Route, tag: str) -> Found:
+        """Return the index entry that a tag means; a fresh index that has it not is asked for anew, once."""
+        view = await self._indexes.chart(route)
+        entry = _entry_of(view, tag)
+        if entry is None and not view.was_asked:
+            renewed = await self._indexes.chart_after_miss(route)
+            view = view if renewed is None else renewed
+            entry = _entry_of(view, tag)
+        if entry is not None:
+            return _FoundChart(self, route, view, entry)
+        if view.failure is not None:
+            raise view.failure
+        raise _missing(route, view, tag)
+
+    async def versions(self, route: Route) -> Sequence[str]:
+        view = await self._indexes.chart(route)
+        if not view.entries.versions and view.failure is not None:
+            raise view.failure
+        if not view.entries.versions and not view.entries.skipped:
+            raise MissingName(f"{route.target.place} has no chart {route.target.chart}")
+        return [entry.version for entry in view.entries.versions]
+
+    async def newest(self, route: Route, count: int) -> AsyncIterator[Found]:
+        view = await self._indexes.chart(route)
+        for entry in sorted(view.entries.versions, key=_precedence, reverse=True)[:count]:
+            yield _FoundChart(self, route, view, entry)
+
+    def tells(self, route: Route, tag: str) -> Sequence[str]:
+        return [str(self._indexes.url_of(route))]
+
+    async def drain(self) -> None:
+        await self._archives.drain()
+        await self._indexes.drain()
+
+    async def fetch(self, route: Route, view: ChartView, entry: ChartVersion) -> Fetched:
+        """Fetch and convert; where the archive is not the index's, ask for both anew, once."""
+        try:
+            return await self._convert(route, view, entry)
+        except Corrupt as error:
+            if error.reason != _MISMATCH:
+                raise
+            log.warning("digest_mismatch", target=str(route.target), version=entry.version)
+        view = await self._indexes.chart(route, Ask.ANEW)
+        renewed = next((one for one in view.entries.versions if one.version == entry.version), None)
+        if renewed is None:
+            raise _missing(route, view, entry.version)
+        return await self._convert(route, view, renewed)
+
+    async def _convert(self, route: Route, view: ChartView, entry: ChartVersion) -> Fetched:
+        if entry.name != route.target.chart:
+            raise Corrupt(
+                f"the index lists {entry.name!r} among the versions of {route.target.chart}", "chart_mismatch"
+            )
+        url, archive = await self._first_archive(route, view, entry)
+        provenance = await self._provenance(route, url)
+        conversion = await to_thread.run_sync(
+            convert, archive.metadata, archive.digest, archive.size, entry, provenance
+        )
+        await self._keep(conversion.config)
+        return Fetched(
+            Manifest(conversion.manifest, OCI_MANIFEST, conversion.manifest_digest),
+            _sizes(conversion, provenance),
+            str(url),
+        )
+
+    async def _first_archive(
+        self, route: Route, view: ChartView, entry: ChartVersion
+    ) -> tuple[HttpUrl, _Archive]:
+        """Try the entry's URLs in order. That nobody could answer outweighs that one place has it not."""
+        failures: list[Outcome] = []
+        for text in entry.urls[:MAX_URLS]:
+            try:
+                url = _chart_url(view.home, text)
+                key = (str(url), entry.digest, route.target, route.policy.digest_mismatch)
+                return url, await self._archives.join(key, partial(self._fetch_archive, route, url, entry))
+            except (Missing, Unavailable, Corrupt) as error:
+                failures.append(error)
+        if not failures:
+            raise Missing(f"the index gives {entry.name} {entry.version} no downloadable URLs")
+        raise max(failures, key=_weight)
+
+    async def _fetch_archive(self, route: Route, url: HttpUrl, entry: ChartVersion) -> _Archive:
+        """Keep the archive behind ``url`` if it is the chart that the index names; else nothing of it."""
+        async with self._sink.create(limit_bytes=self._max_chart_bytes) as writer:
+            async with self._http.get(url, route.target, {}) as answer:
+                answer.require_ok(url.path.rpartition("/")[2])
+                async for chunk in answer.chunks(self._max_chart_bytes):
+                    await writer.write(chunk)
+            self._require_digest(route, entry, writer.digest)
+            with closing(await writer.reread()) as stream:
+                metadata = await to_thread.run_sync(_read_metadata, stream)
+            _require_same_chart(metadata, entry)
+            archive = _Archive(writer.digest, writer.size, metadata)
+        return archive
+
+    def _require_digest(self, route: Route, entry: ChartVersion, actual: Digest) -> None:
+        if entry.digest is None or entry.digest == actual.hex:
+            return
+        message = (
+            f"the archive of {entry.name} {entry.version} has the digest {actual.hex}, "
+            f"the index says {entry.digest[:80]}"
+        )
+        if route.policy.digest_mismatch is DigestMismatch.REFUSE:
+            raise Corrupt(message, _MISMATCH)
+        log.warning("digest_mismatch_accepted", target=str(route.target), reason=message)
+
+    async def _provenance(self, route: Route, archive_url: HttpUrl) -> Descriptor | None:
+        """The .prov file beside the archive, where the route wants one and there is one."""
+        if route.variant is not Variant.PROVENANCE:
+            return None
+        url = parse_upstream_url(f"{archive_url.origin}{archive_url.path}.prov")
+        try:
+            async with self._http.get(url, route.target, {}) as answer:
+                if answer.url.origin != url.origin:
+                    raise Missing(f"{url.host} has its .prov file elsewhere")
+                answer.require_ok(url.path.rpartition("/")[2])
+                content = b"".join([chunk async for chunk in answer.chunks(MAX_PROVENANCE_BYTES)])
+        except Missing:
+            return None
+        digest = await self._keep(content)
+        return Descriptor(HELM_PROVENANCE_LAYER, digest, len(content))
+
+    async def _keep(self, content: bytes) -> Digest:
+        async with self._sink.create() as writer:
+            await writer.write(content)
+        return writer.digest
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundChart:
+    _source: HelmRepo
+    _route: Route
+    _view: ChartView
+    _entry: ChartVersion
+
+    @property
+    def version(self) -> str:
+        return self._entry.version
+
+    @property
+    def upstream_digest(self) -> Digest | None:
+        digest = self._entry.digest
+        return None if digest is None or self._entry.has_malformed_digest else Digest("sha256", digest)
+
+    @property
+    def is_exact(self) -> bool:
+        return True
+
+    @property
+    def failure(self) -> Outcome | None:
+        return self._view.failure
+
+    async def fetch(self) -> Fetched:
+        return await self._source.fetch(self._route, self._view, self._entry)
+
+
+def _entry_of(view: ChartView, tag: str) -> ChartVersion | None:
+    position = resolve(tag, [entry.version for entry in view.entries.versions])
+    return None if position is None else view.entries.versions[position]
+
+
+def _precedence(entry: ChartVersion) -> Version:
+    version = parse_version(entry.version)
+    if version is None:
+        raise AssertionError(f"an entry with the version {entry.version!r} was let in")
+    return version
+
+
+def _missing(route: Route, view: ChartView, tag: str) -> Missing:
+    if not view.entries.versions and not view.entries.skipped:
+        return MissingName(f"{route.target.place} has no chart {route.target.chart}")
+    skipped = f"; {len(view.entries.skipped)} entries were unreadable" if view.entries.skipped else ""
+    return Missing(f"{route.target.place} has no version {tag} of {route.target.chart}{skipped}")
+
+
+def _chart_url(home: HttpUrl, text: str) -> HttpUrl:
+    """Resolve an entry's URL as Helm does: RFC 3986 against the repository's, whose query stays."""
+    try:
+        if text.startswith("oci://"):
+            raise UrlError("this gateway does not fetch from registries yet")
+        joined = parse_upstream_url(urljoin(str(home), text))
+    except (UrlError, ValueError) as error:
+        raise Corrupt(
+            f"the index gives a URL that is not followed, {text[:200]!r}: {error}", "bad_chart_url"
+        ) from error
+    return joined
+
+
+def _read_metadata(stream: BinaryIO) -> ChartMetadata:
+    try:
+        files: ChartFiles = read_chart_archive(stream)
+        return parse_metadata(files)
+    except (ArchiveError, MetadataError) as error:
+        raise Corrupt(f"the archive is no chart: {error}", "archive_invalid") from error
+
+
+def _require_same_chart(metadata: ChartMetadata, entry: ChartVersion) -> None:
+    is_same = metadata.name == entry.name and parse_version(metadata.version) == parse_version(entry.version)
+    if not is_same:
+        raise Corrupt(
+            f"the archive holds {metadata.name} {metadata.version}, "
+            f"the index says {entry.name} {entry.version}",
+            "chart_mismatch",
+        )
+
+
+def _sizes(conversion: Conversion, provenance: Descriptor | None) -> dict[Digest, int]:
+    parts = (conversion.config_descriptor, conversion.layer_descriptor, provenance)
+    return {part.digest: part.size for part in parts if part is not None}
+
+
+def _weight(failure: Outcome) -> int:
+    """What several failures come to: an outage before wrong bytes before absence."""
+    return (Missing, Corrupt, Unavailable).index(
+        next(kind for kind in (Unavailable, Corrupt, Missing) if isinstance(failure, kind))
+    )

@@ -1,0 +1,246 @@
+"""The only room that speaks HTTP to the world: every hop checked, every body bounded, every error named."""
+
+import asyncio
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urljoin
+
+import httpx
+
+from gateway.oci.outcomes import Corrupt, Denied, Missing, Outcome, Unavailable, UnknownHost
+from gateway.oci.target import Target
+from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
+from gateway.sources.egress import AddressRefused, NameUnresolved
+from gateway.sources.transports import Destination, Transports
+
+USER_AGENT = "chart-gateway"
+_MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_GONE = frozenset({404, 410})
+_INFLATE_BYTES = 256 * 1024
+_MAX_RETRY_AFTER_SECONDS = 3600
+_MAX_VALIDATOR_LENGTH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """How long an upstream may take, and how little it may send."""
+
+    connect_seconds: float = 3.0
+    first_byte_seconds: float = 15.0
+    idle_seconds: float = 15.0
+    total_seconds: float = 600.0
+    least_bytes_per_second: int = 10 * 1024
+    grace_seconds: float = 30.0
+    concurrency: int = 16
+
+
+class Directory(Protocol):
+    """Decides where a URL is really dialled, and with what."""
+
+    def destination(self, url: HttpUrl, target: Target) -> Destination:
+        """Raise Denied, UnknownHost, Unavailable or Corrupt for a URL that must not be followed."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """An upstream's answer with its body still to come."""
+
+    url: HttpUrl
+    has_credentials: bool
+    _response: httpx.Response
+    _limits: HttpLimits
+    _monotonic: Callable[[], float] = field(default=time.monotonic)
+
+    @property
+    def status(self) -> int:
+        return self._response.status_code
+
+    def header(self, name: str) -> str | None:
+        value = self._response.headers.get(name)
+        return None if value is None else str(value)
+
+    def validator(self, name: str) -> str | None:
+        """An ETag or Last-Modified that is worth remembering."""
+        value = self.header(name)
+        return value if value is not None and len(value) <= _MAX_VALIDATOR_LENGTH else None
+
+    def require_ok(self, what: str) -> None:
+        """Return for a 200; else raise the outcome of this status. ``what`` names the thing asked for."""
+        if self.status != 200:
+            raise _outcome_of_status(self, what)
+
+    async def chunks(self, limit_bytes: int) -> AsyncIterator[bytes]:
+        """The body, decoded where one gzip layer lies on it; raise Corrupt past ``limit_bytes``."""
+        self._refuse_unframed()
+        match (self.header("content-encoding") or "identity").lower():
+            case "identity":
+                pieces = self._raw()
+            case "gzip":
+                pieces = _inflate(self._raw())
+            case other:
+                raise Corrupt(f"{self.url.host} sent the coding {other[:40]!r}, which was not asked for")
+        received = 0
+        async for piece in pieces:
+            received += len(piece)
+            if received > limit_bytes:
+                raise Corrupt(f"{self.url.host} sent more than {limit_bytes} bytes", "too_large")
+            yield piece
+
+    def _refuse_unframed(self) -> None:
+        """A body that ends where the connection ends cannot be told from one that was cut."""
+        if self.header("content-length") is None and self.header("transfer-encoding") is None:
+            raise Corrupt(f"{self.url.host} sent a body without a length", "truncated")
+
+    async def _raw(self) -> AsyncIterator[bytes]:
+        started = self._monotonic()
+        received = 0
+        try:
+            async for chunk in self._response.aiter_raw():
+                received += len(chunk)
+                self._require_pace(self._monotonic() - started, received)
+                yield chunk
+        except httpx.HTTPError as error:
+            raise outcome_of_error(error, self.url.host) from error
+
+    def _require_pace(self, seconds: float, received: int) -> None:
+        too_slow = received < (seconds - self._limits.grace_seconds) * self._limits.least_bytes_per_second
+        if too_slow or seconds > self._limits.total_seconds:
+            raise Unavailable(f"{self.url.host} sends too slowly: {received} bytes in {seconds:.0f} s")
+
+
+class Http:
+    """GET with redirects followed by hand: credentials and permissions are decided anew for each hop."""
+
+    def __init__(self, directory: Directory, transports: Transports, limits: HttpLimits) -> None:
+        self._directory = directory
+        self._transports = transports
+        self._limits = limits
+        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(limits.concurrency)
+        )
+
+    @asynccontextmanager
+    async def get(self, url: HttpUrl, target: Target, headers: Mapping[str, str]) -> AsyncIterator[Answer]:
+        """Ask for ``url`` on behalf of ``target``; the answer's body can be read inside the block."""
+        for _ in range(_MAX_REDIRECTS + 1):
+            destination = self._directory.destination(url, target)
+            async with self._places[destination.url.origin], self._ask(destination, headers) as response:
+                location = response.headers.get("location")
+                if response.status_code not in _REDIRECTS or location is None:
+                    yield Answer(
+                        destination.url, destination.authorization is not None, response, self._limits
+                    )
+                    return
+            url = _next_hop(destination.url, location)
+        raise Corrupt(f"{url.host} redirects more than {_MAX_REDIRECTS} times", "too_many_redirects")
+
+    @asynccontextmanager
+    async def _ask(
+        self, destination: Destination, headers: Mapping[str, str]
+    ) -> AsyncIterator[httpx.Response]:
+        transport = self._transports.for_destination(destination)
+        request = httpx.Request(
+            "GET",
+            str(destination.url),
+            headers=_headers(destination, headers),
+            extensions={"timeout": self._timeouts()},
+        )
+        try:
+            async with asyncio.timeout(self._limits.connect_seconds + self._limits.first_byte_seconds):
+                response = await transport.handle_async_request(request)
+        except TimeoutError as error:
+            raise Unavailable(f"{destination.url.host} did not answer in time") from error
+        except httpx.HTTPError as error:
+            raise outcome_of_error(error, destination.url.host) from error
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    def _timeouts(self) -> dict[str, float]:
+        return {
+            "connect": self._limits.connect_seconds,
+            "read": self._limits.idle_seconds,
+            "write": self._limits.idle_seconds,
+            "pool": self._limits.first_byte_seconds,
+        }
+
+
+def unknown_host_message(host: str) -> str:
+    """One sentence for a name that does not exist and for one we refuse to dial: no oracle for strangers."""
+    return f"{host} is no host that can be asked"
+
+
+def outcome_of_error(error: httpx.HTTPError, host: str) -> Outcome:
+    """Translate what httpx raises; the border that each network error crosses once."""
+    if isinstance(error.__cause__, NameUnresolved | AddressRefused):
+        return UnknownHost(unknown_host_message(host))
+    match error:
+        case httpx.ConnectTimeout() | httpx.PoolTimeout():
+            return Unavailable(f"no connection to {host} in time")
+        case httpx.TimeoutException():
+            return Unavailable(f"{host} fell silent")
+        case httpx.ConnectError():
+            return Unavailable(f"no connection to {host}")
+        case httpx.RemoteProtocolError() | httpx.DecodingError():
+            return Unavailable(f"{host} broke off, or does not speak HTTP")
+        case _:
+            return Unavailable(f"the exchange with {host} failed")
+
+
+def _outcome_of_status(answer: Answer, what: str) -> Outcome:
+    host, status = answer.url.host, answer.status
+    message = f"{host} answered {status} for {what}"
+    if status in _GONE:
+        return Missing(message)
+    if status in (401, 403):
+        return Denied(message) if answer.has_credentials else Missing(message)
+    if status == 429 or status >= 500:
+        return Unavailable(message, _retry_after(answer), is_rate_limited=status == 429)
+    return Corrupt(message, "unexpected_status")
+
+
+def _retry_after(answer: Answer) -> int | None:
+    text = answer.header("retry-after") or ""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        return None
+    return min(max(int(text), 1), _MAX_RETRY_AFTER_SECONDS)
+
+
+def _headers(destination: Destination, headers: Mapping[str, str]) -> dict[str, str]:
+    """Only what we name ourselves: nothing of a client's request ever travels on."""
+    own = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+    if destination.authorization is not None:
+        own["Authorization"] = destination.authorization
+    return own
+
+
+def _next_hop(url: HttpUrl, location: str) -> HttpUrl:
+    try:
+        return parse_upstream_url(urljoin(str(url), location.partition("#")[0]))
+    except (UrlError, ValueError) as error:
+        raise Corrupt(
+            f"{url.host} redirects to a place that is not followed: {error}", "bad_redirect"
+        ) from error
+
+
+async def _inflate(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Undo one gzip layer, a bounded piece at a time."""
+    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        async for chunk in chunks:
+            pending = chunk
+            while pending and not inflater.eof:
+                yield inflater.decompress(pending, _INFLATE_BYTES)
+                pending = inflater.unconsumed_tail
+                await asyncio.sleep(0)
+    except zlib.error as error:
+        raise Corrupt("a body that says it is gzip is not", "bad_encoding") from error
+    if not inflater.eof:
+        raise Corrupt("a gzip body ends early", "truncated")

@@ -1,0 +1,52 @@
+"""A whole index parsed in a process of its own: it may die of what it reads, and harms nobody."""
+
+import asyncio
+import resource
+import sys
+
+from gateway.helm.index_whole import BrokenIndex, normalise_index
+
+_MEMORY_BYTES = 4 << 30
+_CPU_SECONDS = 60
+_WALL_SECONDS = 90.0
+_BROKEN = 3
+
+
+async def normalise_in_child(content: bytes) -> bytes:
+    """Return the index's normal form; raise BrokenIndex for what is no index, or breaks the child."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway.sources.index_child"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(_WALL_SECONDS):
+            normalised, complaint = await child.communicate(content)
+    except TimeoutError as error:
+        raise BrokenIndex("the index takes too long to read") from error
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    if child.returncode == 0:
+        return normalised
+    if child.returncode == _BROKEN:
+        raise BrokenIndex(complaint.decode(errors="replace"))
+    raise BrokenIndex(f"reading the index ended the process that read it ({child.returncode})")
+
+
+def main() -> int:
+    """Read an index from standard input; write its normal form, or why there is none."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
+    try:
+        sys.stdout.buffer.write(normalise_index(sys.stdin.buffer.read()))
+    except BrokenIndex as error:
+        sys.stderr.write(str(error))
+        return _BROKEN
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

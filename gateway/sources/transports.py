@@ -1,0 +1,99 @@
+"""Connections to upstreams: one pool for each way of dialling (private or not, which certificates)."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpcore
+import httpx
+
+from gateway.oci.urls import HttpUrl
+from gateway.sources.egress import Address, AddressRefused, GuardedBackend, Resolver, is_public, resolve
+
+_MAX_CONNECTIONS = 256
+_KEEPALIVE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Certificates beside the system's trust store; the client's own, where it has one."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a URL is really dialled, and with what."""
+
+    url: HttpUrl
+    authorization: str | None = None
+    may_be_private: bool = False
+    tls: TlsFiles = TlsFiles()
+
+
+class Transports:
+    """Makes and keeps the connection pools. Proxy variables of the environment are not looked at."""
+
+    def __init__(self, resolver: Resolver = resolve) -> None:
+        self._resolver = resolver
+        self._transports: dict[tuple[bool, TlsFiles], httpx.AsyncHTTPTransport] = {}
+
+    def for_destination(self, destination: Destination) -> httpx.AsyncHTTPTransport:
+        key = (destination.may_be_private, destination.tls)
+        if key not in self._transports:
+            may_dial = _anyone if destination.may_be_private else is_public
+            self._transports[key] = _guarded_transport(destination.tls, self._resolver, may_dial)
+        return self._transports[key]
+
+    async def close(self) -> None:
+        for transport in self._transports.values():
+            await transport.aclose()
+
+
+def _anyone(_address: Address) -> bool:
+    return True
+
+
+def _guarded_transport(
+    tls: TlsFiles, resolver: Resolver, may_dial: Callable[[Address], bool]
+) -> httpx.AsyncHTTPTransport:
+    """An httpx transport whose pool dials through the guard.
+
+    httpx has no public way to hand a network backend to its pool; httpcore's pool has. The attribute is
+    private, so the version is pinned and verify_guard() proves at start that the guard bites.
+    """
+    context = _ssl_context(tls)
+    transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
+    transport._pool = httpcore.AsyncConnectionPool(
+        ssl_context=context,
+        max_connections=_MAX_CONNECTIONS,
+        keepalive_expiry=_KEEPALIVE_SECONDS,
+        network_backend=GuardedBackend(resolver, may_dial),
+    )
+    return transport
+
+
+def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.ca_file is not None:
+        context.load_verify_locations(cafile=tls.ca_file)
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context
+
+
+async def verify_guard() -> None:
+    """Dial loopback through the guard; raise RuntimeError if anything but a refusal comes back."""
+    transport = Transports().for_destination(Destination(HttpUrl("http", "127.0.0.1", 9)))
+    try:
+        await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1:9/"))
+    except httpx.ConnectError as error:
+        if isinstance(error.__cause__, AddressRefused):
+            return
+    finally:
+        await transport.aclose()
+    raise RuntimeError("the egress guard let a loopback address through: is httpx another version?")

@@ -1,0 +1,67 @@
+"""What a worker keeps in memory of what is held: bounded, and never older than the shared generation."""
+
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from gateway.oci.digest import Digest
+from gateway.oci.manifest import Manifest
+from gateway.oci.target import Target
+from gateway.store.catalog import TagRow
+from gateway.store.generation import Generation
+
+_TAG_COUNT = 50_000
+_RIGHT_COUNT = 100_000
+
+TagKey = tuple[Target, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldManifest:
+    """A manifest and the row of the tag that named it, where one did."""
+
+    manifest: Manifest
+    row: TagRow
+
+
+class Memory:
+    """Manifests by content do not age; tags and rights hold while the generation stands still.
+
+    Whoever fills it hands over the generation read before the catalog was.
+    """
+
+    def __init__(self, limit_bytes: int, generation: Generation) -> None:
+        self._generation = generation
+        self._tags: LRUCache[TagKey, tuple[TagRow, int]] = LRUCache(_TAG_COUNT)
+        self._rights: LRUCache[tuple[Target, Digest], int] = LRUCache(_RIGHT_COUNT)
+        self._manifests: LRUCache[Digest, Manifest] = LRUCache(
+            limit_bytes, getsizeof=lambda manifest: len(manifest.content)
+        )
+
+    def generation(self) -> int:
+        return self._generation.current()
+
+    def find_tag(self, key: TagKey) -> HeldManifest | None:
+        entry = self._tags.get(key)
+        if entry is None or entry[1] != self._generation.current():
+            return None
+        manifest = self._manifests.get(entry[0].digest)
+        return None if manifest is None else HeldManifest(manifest, entry[0])
+
+    def keep_tag(self, key: TagKey, held: HeldManifest, generation: int) -> None:
+        self._tags[key] = (held.row, generation)
+        self.keep_manifest(held.row.target, held.manifest, generation)
+
+    def find_manifest(self, target: Target, digest: Digest) -> Manifest | None:
+        return self._manifests.get(digest) if self.has_right(target, digest) else None
+
+    def keep_manifest(self, target: Target, manifest: Manifest, generation: int) -> None:
+        if len(manifest.content) <= self._manifests.maxsize:
+            self._manifests[manifest.digest] = manifest
+        self.keep_right(target, manifest.digest, generation)
+
+    def has_right(self, target: Target, digest: Digest) -> bool:
+        return self._rights.get((target, digest)) == self._generation.current()
+
+    def keep_right(self, target: Target, digest: Digest, generation: int) -> None:
+        self._rights[target, digest] = generation
