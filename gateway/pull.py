@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Final
@@ -10,28 +10,29 @@ from typing import Final
 import structlog
 from cachetools import LRUCache
 
+from gateway.fetch import Fetcher
 from gateway.flights import Flights
 from gateway.helm.version import resolve, tag_of
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
-from gateway.oci.manifest import EdgeKind, Manifest, ManifestError, parse_manifest
-from gateway.oci.outcomes import Corrupt, Missing, Outcome, Unavailable, UnknownHost
+from gateway.oci.manifest import Manifest
+from gateway.oci.outcomes import Missing, Outcome
 from gateway.oci.reference import Reference, is_tag
 from gateway.oci.repository import Repository
 from gateway.refusals import refusal, unavailable
 from gateway.rules.model import Access
 from gateway.rules.route import Route
-from gateway.sources.base import Fetched, Found, Source
+from gateway.sources.base import Source
 from gateway.store.blobs import BlobStore, OpenBlob, StorageFailed
-from gateway.store.catalog import Catalog, KeptManifest, TagRow
+from gateway.store.catalog import Catalog
 from gateway.store.memory import HeldManifest, Memory
+from gateway.store.rows import TagRow
 
 log = structlog.get_logger(__name__)
 
 STALE_DEADLINE_SECONDS: Final = 2.5
 COLD_DEADLINE_SECONDS: Final = 30.0
-FLIGHT_SECONDS: Final = 600.0
 SEARCHED_VERSIONS: Final = 25
 _REMEMBERED_MISSES: Final = 10_000
 
@@ -87,6 +88,7 @@ class Puller:
     def __init__(self, parts: Parts) -> None:
         self._route_of = parts.route_of
         self._source = parts.source
+        self._fetcher = Fetcher(parts.source, parts.catalog, parts.now)
         self._catalog = parts.catalog
         self._blobs = parts.blobs
         self._memory = parts.memory
@@ -203,7 +205,7 @@ class Puller:
         if held is None:
             self._raise_remembered(key)
         cache = Cache.JOINED if self._pulls.is_running(key) else Cache.MISS if held is None else Cache.HIT
-        flight = self._pulls.launch(key, partial(self._refresh, route, tag, held))
+        flight = self._pulls.launch(key, partial(self._fetcher.refresh, route, tag, held))
         patience = self._deadlines.cold_seconds if held is None else self._deadlines.stale_seconds
         try:
             async with asyncio.timeout(patience):
@@ -219,65 +221,6 @@ class Puller:
             if held is None:
                 raise unavailable(f"{route.name}:{tag} cannot be kept: {error}") from error
         return _pulled(held, Cache.STALE)
-
-    async def _refresh(self, route: Route, tag: str, held: HeldManifest | None) -> HeldManifest:
-        """The flight behind a tag: find it upstream; confirm what is held, or fetch and keep it."""
-        async with asyncio.timeout(FLIGHT_SECONDS):
-            try:
-                found = await self._source.find(route, tag)
-            except UnknownHost:
-                raise
-            except Missing as error:
-                if held is None:
-                    raise
-                log.warning("deleted_upstream", target=str(route.target), tag=tag, reason=error.message)
-                return await self._confirm(held, held.row.seen_digest)
-            if held is None:
-                return await self._twin(route, tag, found) or await self._fetch(route, tag, found)
-            if found.failure is not None:
-                raise found.failure
-            return await self._confirm(held, _drift(held.row, found))
-
-    async def _confirm(self, held: HeldManifest, seen_digest: Digest | None) -> HeldManifest:
-        """Upstream stands by the tag; another content there is told, and the one held stays (drift: keep)."""
-        if seen_digest is not None and seen_digest != held.row.seen_digest:
-            log.warning("drift", target=str(held.row.target), tag=held.row.tag, seen_digest=str(seen_digest))
-        row = replace(held.row, confirmed_at=self._now(), seen_digest=seen_digest)
-        await self._catalog.confirm_tag(row, row.confirmed_at, seen_digest)
-        return HeldManifest(held.manifest, row)
-
-    async def _twin(self, route: Route, tag: str, found: Found) -> HeldManifest | None:
-        """The same version, held under another spelling of its tag: its manifest is never built again."""
-        for row in await self._catalog.find_versions(route.target, route.variant.value):
-            if row.version == found.version and _drift(row, found) is None:
-                twin = replace(row, tag=tag, confirmed_at=self._now())
-                await self._catalog.keep_tag(route.name.name, twin)
-                manifest = await self._catalog.find_manifest(route.target, row.digest)
-                return None if manifest is None else HeldManifest(manifest, twin)
-        return None
-
-    async def _fetch(self, route: Route, tag: str, found: Found) -> HeldManifest:
-        fetched = await found.fetch()
-        kept = _kept(fetched)
-        now = self._now()
-        layers = [edge.descriptor.digest for edge in kept.parsed.edges if edge.kind is EdgeKind.LAYER]
-        row = TagRow(
-            target=route.target,
-            variant=route.variant.value,
-            tag=tag,
-            source=self._source.name,
-            digest=fetched.manifest.digest,
-            version=found.version,
-            is_exact=found.is_exact,
-            upstream_digest=found.upstream_digest or layers[0],
-            seen_digest=None,
-            origin=fetched.origin,
-            kept_at=now,
-            confirmed_at=now,
-        )
-        await self._catalog.keep(route.name.name, row, kept)
-        log.info("kept", target=str(route.target), tag=tag, digest=str(row.digest), origin=row.origin)
-        return HeldManifest(fetched.manifest, row)
 
     async def _manifest_by_digest(self, route: Route, digest: Digest) -> Pulled:
         manifest = await self._held_digest(route, digest)
@@ -311,31 +254,14 @@ class Puller:
         key = (route.target, route.variant)
         while True:
             was_running = self._searches.is_running(key)
-            await self._searches.join(key, partial(self._convert_newest, route, digest))
+            await self._searches.join(
+                key, partial(self._fetcher.fetch_newest, route, digest, SEARCHED_VERSIONS)
+            )
             manifest = await self._held_digest(route, digest)
             if manifest is not None:
                 return manifest
             if not was_running:
                 raise Missing(f"none of the newest {SEARCHED_VERSIONS} versions of {route.name} is {digest}")
-
-    async def _convert_newest(self, route: Route, digest: Digest) -> None:
-        """Keep the newest versions, one after another, until one of them is the digest looked for."""
-        rows = await self._catalog.find_versions(route.target, route.variant.value)
-        held = {row.version: row for row in rows}
-        failures: list[Outcome] = []
-        async for found in self._source.newest(route, SEARCHED_VERSIONS):
-            if found.version in held and _drift(held[found.version], found) is None:
-                continue
-            try:
-                kept = await self._fetch(route, found.version.replace("+", "_"), found)
-            except Outcome as error:
-                failures.append(error)
-                continue
-            if kept.manifest.digest == digest:
-                return
-        down = [error for error in failures if isinstance(error, Unavailable)]
-        if down:
-            raise down[0]
 
     async def _require_right(self, route: Route, digest: Digest) -> None:
         """Content is served only where this target's own source delivered it."""
@@ -359,15 +285,9 @@ class Puller:
         rows = await self._catalog.find_tags_naming(route.target, digest)
         try:
             for row in rows[:1]:
-                await self._heals.join((route.target, digest), partial(self._refetch, route, row))
+                await self._heals.join((route.target, digest), partial(self._fetcher.refetch, route, row))
         except Outcome as error:
             raise refusal(error, self._source.name, Situation.BLOB_NOT_KNOWN) from error
-
-    async def _refetch(self, route: Route, row: TagRow) -> None:
-        found = await self._source.find(route, row.tag)
-        fetched = await found.fetch()
-        if fetched.manifest.digest != row.digest:
-            raise Corrupt(f"upstream has another {row.tag} by now: {fetched.manifest.digest}", "drift")
 
     def _raise_remembered(self, key: Hashable) -> None:
         error, until = self._misses.get(key, (None, 0.0))
@@ -390,23 +310,6 @@ class Puller:
 
 def _pulled(held: HeldManifest, cache: Cache) -> Pulled:
     return Pulled(held.manifest, cache, held.row.source, held.row.confirmed_at)
-
-
-def _kept(fetched: Fetched) -> KeptManifest:
-    manifest = fetched.manifest
-    try:
-        parsed = parse_manifest(manifest.content, manifest.media_type)
-    except ManifestError as error:
-        raise Corrupt(
-            f"the manifest from {fetched.origin} is refused: {error}", "manifest_invalid"
-        ) from error
-    return KeptManifest(manifest, parsed, fetched.sizes)
-
-
-def _drift(row: TagRow, found: Found) -> Digest | None:
-    """The digest seen upstream, where it is another than the one that was kept."""
-    seen = found.upstream_digest
-    return None if seen is None or seen == row.upstream_digest else seen
 
 
 def _no_blob(route: Route, digest: Digest) -> OciError:

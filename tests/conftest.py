@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,7 +23,7 @@ def corpus() -> Path:
     return place
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """Skip for what this machine lacks; in CI nothing may be lacking."""
     if os.environ.get("GATEWAY_TESTS_SKIP_NOTHING"):
         pytest.fail(reason)

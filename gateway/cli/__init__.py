@@ -1,1 +1,35 @@
-"""The command line: one verb a file, thin."""
+"""The command line: one verb a file, thin. Exit codes: 0 done, 1 failed, 2 wrong usage."""
+
+import sys
+
+import click
+
+from gateway.app import ConfigError, version
+from gateway.cli import demo, explain, migrate, pull, serve
+from gateway.cli import list as list_
+from gateway.oci.errors import OciError
+from gateway.rules.problems import RulesError
+from gateway.serve import BindError
+from gateway.store.data_dir import DataDirError
+from gateway.store.schema import SchemaError
+
+_MISTAKES = (BindError, ConfigError, DataDirError, OciError, RulesError, SchemaError)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(), prog_name="gateway")
+def group() -> None:
+    """Pull-through caching gateway between Helm, OCI clients and the world's chart repositories."""
+
+
+for command in (serve.command, demo.command, pull.command, explain.command, list_.command, migrate.command):
+    group.add_command(command)
+
+
+def main() -> None:
+    """Run a command; a user's mistake is told in a line, never as a traceback."""
+    try:
+        group(prog_name="gateway")
+    except _MISTAKES as error:
+        click.echo(f"gateway: {error}", err=True)
+        sys.exit(1)

@@ -19,7 +19,7 @@ class Plain(str):
     __slots__ = ()
 
 
-Value: TypeAlias = "None | str | list[Value] | dict[str, Value]"
+Value: TypeAlias = "str | list[Value] | dict[str, Value] | None"
 
 
 class DocumentError(ValueError):

@@ -105,9 +105,10 @@ class ChartMetadata:
 def parse_metadata(files: ChartFiles) -> ChartMetadata:
     """Read what Helm would load from these files, or raise MetadataError where it would refuse them."""
     document = _document(files.chart, "Chart.yaml")
+    metadata = _metadata(Fields.of(document, "Chart.yaml"))
     if files.requirements is not None:
         document = _overlaid(document, _document(files.requirements, "requirements.yaml"))
-    metadata = _metadata(Fields.of(document, "Chart.yaml"))
+        metadata = _metadata(Fields.of(document, "Chart.yaml with requirements.yaml"))
     _check(metadata)
     return metadata
 

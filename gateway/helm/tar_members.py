@@ -47,11 +47,14 @@ class _Header:
 
 @dataclass(slots=True)
 class _Extension:
-    """What extended headers say of the member after them."""
+    """What extended headers say of the member after them; of several that are alike the last counts."""
 
     name: bytes | None = None
-    long_name: bytes | None = None
     size_bytes: int | None = None
+    long_name: bytes | None = None
+
+    def forget(self) -> None:
+        self.name = self.size_bytes = self.long_name = None
 
 
 class TarMembers:
@@ -109,8 +112,11 @@ class TarMembers:
                 _apply_pax(self._extended_header(), extension)
             case "L":
                 extension.long_name = self._extended_header().partition(b"\0")[0]
-            case "g" | "K":
+            case "K":
                 self._extended_header()
+            case "g":
+                self._extended_header()
+                extension.forget()
             case "S":
                 raise ArchiveError("a sparse file")
             case _:
@@ -146,7 +152,8 @@ def _parse_header(block: bytes) -> _Header:
     if len(block) < _BLOCK:
         raise ArchiveError("the archive ends inside a header")
     unsigned = sum(block) - sum(block[148:156]) + 8 * 0x20  # the sum's own field counts as spaces
-    if _octal(block[148:156], "checksum") not in (unsigned, _signed(block, unsigned)):
+    checksum = _octal(block[148:156], "checksum")
+    if checksum != unsigned and checksum != _signed(block, unsigned):
         raise ArchiveError("a tar header whose checksum is wrong: no tar archive, or a damaged one")
     name = block[:100].partition(b"\0")[0]
     prefix = block[345:500].partition(b"\0")[0] if block[257:263] == b"ustar\0" else b""
@@ -170,6 +177,7 @@ def _octal(content: bytes, what: str) -> int:
 
 def _apply_pax(records: bytes, extension: _Extension) -> None:
     """Take path and size from ``length key=value`` records, refuse sparse files, ignore the rest."""
+    extension.name = extension.size_bytes = None
     while records:
         key, value, records = _pax_record(records)
         if key.startswith(b"GNU.sparse"):

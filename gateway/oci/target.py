@@ -7,7 +7,7 @@ from gateway.oci.repository import Repository
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """``argoproj.github.io/argo-helm/argo-cd``: host, ``place`` = host and path, ``chart`` = the last name."""
+    """``argoproj.github.io/argo-helm/argo-cd``: ``place`` is host and path, ``chart`` the last name."""
 
     repository: Repository
 

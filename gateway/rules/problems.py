@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from gateway.rules.tree import Node, Place
 
+MAX_PROBLEMS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -51,7 +53,7 @@ def unreadable(node: Node, message: str, hint: str | None = None) -> Unreadable:
 
 
 class Report:
-    """Collects the problems of one file while it is read."""
+    """Collects the problems of one file while it is read; a hundred are told, then reading ends."""
 
     def __init__(self, file: str) -> None:
         self._file = file
@@ -59,6 +61,8 @@ class Report:
 
     def add(self, place: Place, key_path: str, message: str, hint: str | None = None) -> None:
         self._problems.append(Problem(self._file, place.line, place.column, key_path, message, hint))
+        if len(self._problems) == MAX_PROBLEMS:
+            self.raise_if_any()
 
     def raise_if_any(self) -> None:
         if self._problems:

@@ -10,5 +10,5 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     if len(word) > _MAX_LENGTH:
         return None
     by_lower_case = {name.lower(): name for name in known}
-    found = get_close_matches(word.lower(), by_lower_case, n=1, cutoff=0.7)
+    found = get_close_matches(word.lower(), by_lower_case, n=1, cutoff=0.6)
     return by_lower_case[found[0]] if found else None

@@ -79,8 +79,6 @@ def parse_tree(text: str | bytes) -> Node:
         return _Builder(yaml.parse(decoded, Loader=loader)).document()
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error) from error
-    except yaml.YAMLError as error:
-        raise TreeError(Place(), "it is no YAML") from error
 
 
 class _Builder:

@@ -79,5 +79,5 @@ class Source(Protocol):
     def newest(self, route: Route, count: int) -> AsyncIterator[Found]:
         """The newest versions, newest first, to look for a digest never seen."""
 
-    def tells(self, route: Route, tag: str) -> Sequence[str]:
+    def tells(self, route: Route) -> Sequence[str]:
         """What this source would ask, for people."""

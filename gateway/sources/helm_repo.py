@@ -26,7 +26,7 @@ from gateway.rules.model import DigestMismatch
 from gateway.rules.route import Route, Variant
 from gateway.sources.base import Fetched, Found, Sink
 from gateway.sources.helm_indexes import Ask, ChartView, HelmIndexes
-from gateway.sources.http import Http
+from gateway.sources.http import Answer, Http
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ class HelmRepo:
         for entry in sorted(view.entries.versions, key=_precedence, reverse=True)[:count]:
             yield _FoundChart(self, route, view, entry)
 
-    def tells(self, route: Route, tag: str) -> Sequence[str]:
+    def tells(self, route: Route) -> Sequence[str]:
         return [str(self._indexes.url_of(route))]
 
     async def drain(self) -> None:
@@ -148,8 +148,7 @@ class HelmRepo:
             with closing(await writer.reread()) as stream:
                 metadata = await to_thread.run_sync(_read_metadata, stream)
             _require_same_chart(metadata, entry)
-            archive = _Archive(writer.digest, writer.size, metadata)
-        return archive
+            return _Archive(writer.digest, writer.size, metadata)
 
     def _require_digest(self, route: Route, entry: ChartVersion, actual: Digest) -> None:
         if entry.digest is None or entry.digest == actual.hex:
@@ -169,8 +168,7 @@ class HelmRepo:
         url = parse_upstream_url(f"{archive_url.origin}{archive_url.path}.prov")
         try:
             async with self._http.get(url, route.target, {}) as answer:
-                if answer.url.origin != url.origin:
-                    raise Missing(f"{url.host} has its .prov file elsewhere")
+                _require_origin(answer, url)
                 answer.require_ok(url.path.rpartition("/")[2])
                 content = b"".join([chunk async for chunk in answer.chunks(MAX_PROVENANCE_BYTES)])
         except Missing:
@@ -233,15 +231,18 @@ def _missing(route: Route, view: ChartView, tag: str) -> Missing:
 
 def _chart_url(home: HttpUrl, text: str) -> HttpUrl:
     """Resolve an entry's URL as Helm does: RFC 3986 against the repository's, whose query stays."""
+    if text.startswith("oci://"):
+        raise Corrupt(
+            f"the index says that the chart is at {text[:200]!r}: "
+            "this version of the gateway does not fetch from registries",
+            "bad_chart_url",
+        )
     try:
-        if text.startswith("oci://"):
-            raise UrlError("this gateway does not fetch from registries yet")
-        joined = parse_upstream_url(urljoin(str(home), text))
+        return parse_upstream_url(urljoin(str(home), text))
     except (UrlError, ValueError) as error:
         raise Corrupt(
             f"the index gives a URL that is not followed, {text[:200]!r}: {error}", "bad_chart_url"
         ) from error
-    return joined
 
 
 def _read_metadata(stream: BinaryIO) -> ChartMetadata:
@@ -250,6 +251,11 @@ def _read_metadata(stream: BinaryIO) -> ChartMetadata:
         return parse_metadata(files)
     except (ArchiveError, MetadataError) as error:
         raise Corrupt(f"the archive is no chart: {error}", "archive_invalid") from error
+
+
+def _require_origin(answer: Answer, url: HttpUrl) -> None:
+    if answer.url.origin != url.origin:
+        raise Missing(f"{url.host} has its .prov file elsewhere")
 
 
 def _require_same_chart(metadata: ChartMetadata, entry: ChartVersion) -> None:

@@ -15,6 +15,7 @@ import httpx
 from gateway.oci.outcomes import Corrupt, Denied, Missing, Outcome, Unavailable, UnknownHost
 from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
+from gateway.rules.route import unknown_host_message
 from gateway.sources.egress import AddressRefused, NameUnresolved
 from gateway.sources.transports import Destination, Transports
 
@@ -170,11 +171,6 @@ class Http:
             "write": self._limits.idle_seconds,
             "pool": self._limits.first_byte_seconds,
         }
-
-
-def unknown_host_message(host: str) -> str:
-    """One sentence for a name that does not exist and for one we refuse to dial: no oracle for strangers."""
-    return f"{host} is no host that can be asked"
 
 
 def outcome_of_error(error: httpx.HTTPError, host: str) -> Outcome:

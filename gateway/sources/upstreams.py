@@ -7,8 +7,8 @@ from gateway.oci.outcomes import Corrupt, Denied, Unavailable, UnknownHost
 from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl, parse_upstream_url
 from gateway.rules.model import EgressMode, RuleSet, Upstream
+from gateway.rules.route import unknown_host_message
 from gateway.sources.credentials import Secrets
-from gateway.sources.http import unknown_host_message
 from gateway.sources.transports import Destination, TlsFiles
 
 _HTTPS_PORT = 443

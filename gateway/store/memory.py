@@ -7,8 +7,8 @@ from cachetools import LRUCache
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest
 from gateway.oci.target import Target
-from gateway.store.catalog import TagRow
 from gateway.store.generation import Generation
+from gateway.store.rows import TagRow
 
 _TAG_COUNT = 50_000
 _RIGHT_COUNT = 100_000

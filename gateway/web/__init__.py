@@ -1,0 +1,1 @@
+"""The HTTP front: requests become values, values become answers."""

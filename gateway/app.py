@@ -1,0 +1,163 @@
+"""The composition root: settings become parts become an ASGI app; the one module that knows every room."""
+
+import importlib.metadata
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from gateway.oci.repository import Repository
+from gateway.pull import Parts, Puller
+from gateway.rules.load import load_rules
+from gateway.rules.model import EgressMode, RuleSet
+from gateway.rules.route import Route, route
+from gateway.settings import Settings
+from gateway.sources.credentials import Secrets, verify
+from gateway.sources.egress import Resolver, resolve
+from gateway.sources.helm_indexes import HelmIndexes
+from gateway.sources.helm_repo import HelmRepo
+from gateway.sources.http import Http, HttpLimits
+from gateway.sources.transports import Transports, verify_guard
+from gateway.sources.upstreams import Upstreams
+from gateway.store.blobs_directory import DirectoryBlobs
+from gateway.store.catalog import Catalog
+from gateway.store.data_dir import DataDir
+from gateway.store.engine import Engines, open_sqlite
+from gateway.store.generation import MappedGeneration
+from gateway.store.index_shelf import IndexShelf
+from gateway.store.memory import Memory
+from gateway.web.errors import with_errors
+from gateway.web.gate import Gate
+from gateway.web.health import health_routes
+from gateway.web.registry import registry_app
+
+_MEMORY_BYTES = 32 << 20
+_ROUTES = 10_000
+
+
+def version() -> str:
+    return importlib.metadata.version("chart-gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts of a running gateway, for the web and the command line alike."""
+
+    settings: Settings
+    rule_set: RuleSet
+    puller: Puller
+    source: HelmRepo
+    catalog: Catalog
+    engines: Engines
+    transports: Transports
+    route_of: Callable[[Repository], Route]
+
+    @property
+    def own_hosts(self) -> frozenset[str]:
+        """Host and port as clients may write them for this gateway itself."""
+        hosts = {f"{self.settings.host}:{self.settings.port}"}
+        if self.settings.public_url is not None:
+            hosts.add(self.settings.public_url.authority)
+        return frozenset(hosts)
+
+    async def close(self) -> None:
+        """End what runs, close what is open."""
+        await self.puller.drain()
+        await self.source.drain()
+        await self.transports.close()
+        self.engines.dispose()
+
+
+def read_rules(settings: Settings) -> RuleSet:
+    """Read rules.yaml and look up what it names; raise RulesError or ConfigError.
+
+    No file at the default place means no rules.
+    """
+    path = settings.rules
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        if "RULES" not in settings.given:
+            return RuleSet()
+        raise ConfigError(f"there is no rules file {path}: GATEWAY_RULES names it") from None
+    except OSError as error:
+        raise ConfigError(f"the rules file {path} cannot be read: {error.strerror}") from error
+    rule_set = load_rules(content, str(path))
+    problems = verify(_secrets(settings), rule_set.upstreams)
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    return rule_set
+
+
+class ConfigError(Exception):
+    """The gateway cannot start as it is configured; the message says what to do."""
+
+
+def compose(
+    settings: Settings, data_dir: DataDir, rule_set: RuleSet, resolver: Resolver = resolve
+) -> Gateway:
+    """Put the parts together; ``data_dir`` is prepared."""
+    engines = open_sqlite(data_dir.catalog)
+    generation = MappedGeneration(data_dir.generation)
+    catalog = Catalog(engines, generation)
+    blobs = DirectoryBlobs(data_dir.blobs)
+    upstreams = Upstreams(
+        rule_set, _secrets(settings), settings.offline, may_dial_private=settings.allow_private_networks
+    )
+    transports = Transports(resolver)
+    http = Http(upstreams, transports, _limits(settings))
+    shelf = IndexShelf(engines, blobs)
+    indexes = HelmIndexes(
+        http, shelf, lambda route: upstreams.home(route.target), time.time, settings.max_index_size_bytes
+    )
+    source = HelmRepo(http, indexes, blobs, settings.max_chart_size_bytes)
+    route_of = lru_cache(_ROUTES)(partial(route, rule_set))
+    puller = Puller(
+        Parts(
+            route_of=route_of,
+            source=source,
+            catalog=catalog,
+            blobs=blobs,
+            memory=Memory(_MEMORY_BYTES, generation),
+            now=time.time,
+            is_offline=settings.offline or rule_set.egress.mode is EgressMode.OFFLINE,
+        )
+    )
+    return Gateway(settings, rule_set, puller, source, catalog, engines, transports, route_of)
+
+
+def create_app(gateway: Gateway) -> ASGIApp:
+    """The data port: the distribution API and the health checks, behind the gate."""
+    is_ready = False
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        nonlocal is_ready
+        await verify_guard()
+        is_ready = True
+        yield
+        is_ready = False
+        await gateway.close()
+
+    registry = registry_app(gateway.puller, time.time, gateway.own_hosts)
+    routes = [*health_routes(version(), lambda: is_ready), Mount("/", app=with_errors(registry))]
+    starlette = Starlette(routes=routes, lifespan=lifespan)
+    starlette.router.redirect_slashes = False
+    return Gate(starlette)
+
+
+def _secrets(settings: Settings) -> Secrets:
+    return Secrets(settings.secrets, settings.secrets_dir)
+
+
+def _limits(settings: Settings) -> HttpLimits:
+    return HttpLimits(
+        first_byte_seconds=settings.upstream_timeout_seconds,
+        idle_seconds=settings.upstream_timeout_seconds,
+        concurrency=settings.upstream_concurrency,
+    )

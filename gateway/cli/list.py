@@ -1,0 +1,63 @@
+"""``gateway list``: what is held."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from gateway.cli.options import as_json, open_gateway, with_settings
+from gateway.settings import Settings
+from gateway.store.rows import HeldRow
+
+
+@click.command("list")
+@as_json
+@with_settings
+def command(settings: Settings, is_json: bool) -> None:
+    """List what is held: by name, tag and digest."""
+    held = asyncio.run(_held(settings))
+    if is_json:
+        click.echo(json.dumps([_facts(one) for one in held], indent=2))
+    elif Console().is_terminal:
+        Console().print(_table(held))
+    else:
+        for one in held:
+            click.echo(f"{one.name}:{one.row.tag}\t{one.row.digest}\t{one.size_bytes}\t{one.row.source}")
+
+
+async def _held(settings: Settings) -> list[HeldRow]:
+    async with open_gateway(settings) as gateway:
+        return await gateway.catalog.held()
+
+
+def _facts(held: HeldRow) -> dict[str, object]:
+    return {
+        "name": held.name,
+        "target": str(held.row.target),
+        "tag": held.row.tag,
+        "digest": str(held.row.digest),
+        "size_bytes": held.size_bytes,
+        "source": held.row.source,
+        "origin": held.row.origin,
+        "kept_at": _time(held.row.kept_at),
+        "confirmed_at": _time(held.row.confirmed_at),
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _table(held: list[HeldRow]) -> Table:
+    table = Table("name", "tag", "size", "kept", "from", "digest", box=None, pad_edge=False)
+    table.columns[0].overflow = table.columns[5].overflow = "fold"
+    for one in held:
+        row = one.row
+        table.add_row(
+            one.name, row.tag, decimal(one.size_bytes), _time(row.kept_at), row.source, str(row.digest)
+        )
+    return table

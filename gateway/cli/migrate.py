@@ -1,0 +1,27 @@
+"""``gateway migrate``: bring the catalog's schema up to date."""
+
+import json
+
+import click
+
+from gateway.cli.options import as_json, with_settings
+from gateway.settings import Settings
+from gateway.store.data_dir import DataDir
+
+
+@click.command("migrate")
+@as_json
+@with_settings
+def command(settings: Settings, is_json: bool) -> None:
+    """Bring the catalog's schema up to date; `serve` does it by itself on SQLite."""
+    data_dir = DataDir(settings.data_dir)
+    try:
+        revisions = list(data_dir.prepare())
+    finally:
+        data_dir.close()
+    if is_json:
+        click.echo(json.dumps({"catalog": str(data_dir.catalog), "migrated": revisions}))
+    elif revisions:
+        click.echo(f"{data_dir.catalog}: ran {', '.join(revisions)}")
+    else:
+        click.echo(f"{data_dir.catalog}: up to date")

@@ -1,0 +1,96 @@
+"""``gateway pull``: one reference into the cache, and its chart into a folder when asked."""
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from gateway.app import Gateway
+from gateway.cli.options import as_json, open_gateway, with_settings
+from gateway.helm.version import newest, tag_of
+from gateway.oci.descriptor import Descriptor
+from gateway.oci.errors import OciError, Situation
+from gateway.oci.location import Location, parse_location
+from gateway.oci.manifest import parse_manifest
+from gateway.oci.media_types import HELM_CHART_LAYER, HELM_PROVENANCE_LAYER
+from gateway.oci.reference import Reference, parse_reference
+from gateway.pull import Pulled
+from gateway.settings import Settings
+
+_COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    pulled: str
+    digest: str
+    cache: str
+    files: list[str]
+
+
+@click.command("pull")
+@click.argument("reference", metavar="REF")
+@click.option("-d", "--destination", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@as_json
+@with_settings
+def command(settings: Settings, reference: str, destination: Path | None, is_json: bool) -> None:
+    """Pull one reference into the cache; without a tag, the newest version that is no pre-release."""
+    with Console(stderr=True).status(f"pulling {reference}"):  # shows on a terminal only
+        facts = asyncio.run(_pull(settings, reference, destination))
+    if is_json:
+        click.echo(json.dumps(asdict(facts), indent=2))
+        return
+    click.echo(f"Pulled: {facts.pulled}")
+    click.echo(f"Digest: {facts.digest}")
+    for path in facts.files:
+        click.echo(f"Wrote:  {path}")
+
+
+async def _pull(settings: Settings, text: str, destination: Path | None) -> _Facts:
+    async with open_gateway(settings) as gateway:
+        location = parse_location(text, gateway.own_hosts)
+        reference = location.reference or await _newest(gateway, location)
+        pulled = await gateway.puller.manifest(location.name, reference)
+        files = [] if destination is None else await _write(gateway, location, pulled, destination)
+        cache = pulled.cache.value
+        return _Facts(str(Location(location.name, reference)), str(pulled.manifest.digest), cache, files)
+
+
+async def _newest(gateway: Gateway, location: Location) -> Reference:
+    version = newest(await gateway.puller.tags(location.name))
+    if version is None:
+        raise OciError(
+            Situation.MANIFEST_NOT_KNOWN, f"{location.name} has no version that is no pre-release: name one"
+        )
+    return parse_reference(version)
+
+
+async def _write(gateway: Gateway, location: Location, pulled: Pulled, folder: Path) -> list[str]:
+    """Write the chart, and its provenance, as ``helm pull`` would name them."""
+    manifest = parse_manifest(pulled.manifest.content, pulled.manifest.media_type)
+    layers = {edge.descriptor.media_type: edge.descriptor for edge in manifest.edges}
+    if HELM_CHART_LAYER not in layers:
+        raise OciError(Situation.MANIFEST_NOT_KNOWN, f"{location} is no Helm chart: nothing to write")
+    version = manifest.annotations.get("org.opencontainers.image.version", "")
+    name = f"{location.name.segments[-1]}-{tag_of(version)}.tgz"
+    wanted = {name: layers[HELM_CHART_LAYER], f"{name}.prov": layers.get(HELM_PROVENANCE_LAYER)}
+    return [
+        await _write_blob(gateway, location, descriptor, folder / file_name)
+        for file_name, descriptor in wanted.items()
+        if descriptor is not None
+    ]
+
+
+async def _write_blob(gateway: Gateway, location: Location, descriptor: Descriptor, path: Path) -> str:
+    blob = await gateway.puller.blob(location.name, descriptor.digest)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            for offset in range(0, blob.size, _COPY_BYTES):
+                file.write(await blob.read(offset, _COPY_BYTES))
+    finally:
+        blob.close()
+    return str(path)

@@ -1,0 +1,131 @@
+"""What a flight does: find a tag upstream, confirm what is held of it, or fetch and keep it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from gateway.oci.digest import Digest
+from gateway.oci.manifest import EdgeKind, ManifestError, parse_manifest
+from gateway.oci.outcomes import Corrupt, Missing, Outcome, Unavailable, UnknownHost
+from gateway.rules.route import Route
+from gateway.sources.base import Fetched, Found, Source
+from gateway.store.catalog import Catalog
+from gateway.store.memory import HeldManifest
+from gateway.store.rows import KeptManifest, TagRow
+
+log = structlog.get_logger(__name__)
+
+FLIGHT_SECONDS: Final = 600.0
+
+
+class Fetcher:
+    """Everything here runs inside a flight, and raises outcomes. ``now`` gives seconds since the epoch."""
+
+    def __init__(self, source: Source, catalog: Catalog, now: Callable[[], float]) -> None:
+        self._source = source
+        self._catalog = catalog
+        self._now = now
+
+    async def refresh(self, route: Route, tag: str, held: HeldManifest | None) -> HeldManifest:
+        """The flight behind a tag: find it upstream; confirm what is held, or fetch and keep it."""
+        async with asyncio.timeout(FLIGHT_SECONDS):
+            try:
+                found = await self._source.find(route, tag)
+            except UnknownHost:
+                raise
+            except Missing as error:
+                if held is None:
+                    raise
+                log.warning("deleted_upstream", target=str(route.target), tag=tag, reason=error.message)
+                return await self._confirm(held, held.row.seen_digest)
+            if held is None:
+                return await self._twin(route, tag, found) or await self._fetch(route, tag, found)
+            if found.failure is not None:
+                raise found.failure
+            return await self._confirm(held, _drift(held.row, found))
+
+    async def _confirm(self, held: HeldManifest, seen_digest: Digest | None) -> HeldManifest:
+        """Upstream stands by the tag; another content there is told, and the one held stays (drift: keep)."""
+        if seen_digest is not None and seen_digest != held.row.seen_digest:
+            log.warning("drift", target=str(held.row.target), tag=held.row.tag, seen_digest=str(seen_digest))
+        row = replace(held.row, confirmed_at=self._now(), seen_digest=seen_digest)
+        await self._catalog.confirm_tag(row, row.confirmed_at, seen_digest)
+        return HeldManifest(held.manifest, row)
+
+    async def _twin(self, route: Route, tag: str, found: Found) -> HeldManifest | None:
+        """The same version, held under another spelling of its tag: its manifest is never built again."""
+        for row in await self._catalog.find_versions(route.target, route.variant.value):
+            if row.version == found.version and _drift(row, found) is None:
+                twin = replace(row, tag=tag, confirmed_at=self._now())
+                await self._catalog.keep_tag(route.name.name, twin)
+                manifest = await self._catalog.find_manifest(route.target, row.digest)
+                return None if manifest is None else HeldManifest(manifest, twin)
+        return None
+
+    async def _fetch(self, route: Route, tag: str, found: Found) -> HeldManifest:
+        fetched = await found.fetch()
+        kept = _kept(fetched)
+        now = self._now()
+        layers = [edge.descriptor.digest for edge in kept.parsed.edges if edge.kind is EdgeKind.LAYER]
+        row = TagRow(
+            target=route.target,
+            variant=route.variant.value,
+            tag=tag,
+            source=self._source.name,
+            digest=fetched.manifest.digest,
+            version=found.version,
+            is_exact=found.is_exact,
+            upstream_digest=found.upstream_digest or layers[0],
+            seen_digest=None,
+            origin=fetched.origin,
+            kept_at=now,
+            confirmed_at=now,
+        )
+        await self._catalog.keep(route.name.name, row, kept)
+        log.info("kept", target=str(route.target), tag=tag, digest=str(row.digest), origin=row.origin)
+        return HeldManifest(fetched.manifest, row)
+
+    async def fetch_newest(self, route: Route, digest: Digest, count: int) -> None:
+        """Keep the newest versions, one after another, until one of them is the digest looked for."""
+        rows = await self._catalog.find_versions(route.target, route.variant.value)
+        held = {row.version: row for row in rows}
+        failures: list[Outcome] = []
+        async for found in self._source.newest(route, count):
+            if found.version in held and _drift(held[found.version], found) is None:
+                continue
+            try:
+                kept = await self._fetch(route, found.version.replace("+", "_"), found)
+            except Outcome as error:
+                failures.append(error)
+                continue
+            if kept.manifest.digest == digest:
+                return
+        down = [error for error in failures if isinstance(error, Unavailable)]
+        if down:
+            raise down[0]
+
+    async def refetch(self, route: Route, row: TagRow) -> None:
+        found = await self._source.find(route, row.tag)
+        fetched = await found.fetch()
+        if fetched.manifest.digest != row.digest:
+            raise Corrupt(f"upstream has another {row.tag} by now: {fetched.manifest.digest}", "drift")
+
+
+def _kept(fetched: Fetched) -> KeptManifest:
+    manifest = fetched.manifest
+    try:
+        parsed = parse_manifest(manifest.content, manifest.media_type)
+    except ManifestError as error:
+        raise Corrupt(
+            f"the manifest from {fetched.origin} is refused: {error}", "manifest_invalid"
+        ) from error
+    return KeptManifest(manifest, parsed, fetched.sizes)
+
+
+def _drift(row: TagRow, found: Found) -> Digest | None:
+    """The digest seen upstream, where it is another than the one that was kept."""
+    seen = found.upstream_digest
+    return None if seen is None or seen == row.upstream_digest else seen

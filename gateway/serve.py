@@ -1,0 +1,215 @@
+"""Runs the gateway: binds once, keeps N worker processes alive, ends them gently."""
+
+import asyncio
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+import uvloop
+
+from gateway import hypercorn_fit
+from gateway.app import compose, create_app, read_rules
+from gateway.hypercorn_fit import Application
+from gateway.logs import configure_logs
+from gateway.rules.model import RuleSet
+from gateway.settings import Settings
+from gateway.store.data_dir import DataDir
+
+log = structlog.get_logger(__name__)
+
+GRACE_SECONDS = 30.0
+_KILL_AFTER_SECONDS = GRACE_SECONDS + 5
+_BACKLOG = 1024
+_QUICK_DEATH_SECONDS = 1.0
+_MAX_QUICK_DEATHS = 10
+_LONGEST_PAUSE_SECONDS = 5.0
+_SWITCH_SECONDS = 0.001  # threads that parse let the event loop in this often
+
+
+def serve(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; return the exit code."""
+    configure_logs(settings.log_level, settings.log_format)
+    for name in settings.ignored:
+        log.info("setting_ignored", name=name, reason="injected by Kubernetes for a Service")
+    rule_set = read_rules(settings)
+    data_dir = DataDir(settings.data_dir)
+    revisions = data_dir.prepare()
+    listener = _bind(settings.host, settings.port)
+    log.info(
+        "listening", url=f"http://{_authority(listener)}", workers=settings.workers, migrated=list(revisions)
+    )
+    gc.collect()
+    gc.freeze()  # what is here now is shared by all workers, and stays
+
+    def work(lifeline: int) -> None:
+        _work(settings, data_dir, rule_set, listener, lifeline)
+
+    try:
+        return Supervisor(settings.workers, work).run()
+    finally:
+        listener.close()
+        data_dir.close()
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Forks workers, replaces a dead one at once, and stops them all when told to.
+
+    A worker gets the reading end of a pipe that nobody writes to: its end is the supervisor's end.
+    """
+
+    count: int
+    work: Callable[[int], None]
+    _started: dict[int, float] = field(default_factory=dict)
+    _quick_deaths: int = 0
+    _is_stopping: bool = False
+    _lifeline: int = -1
+    _to_close: tuple[int, ...] = ()
+
+    def run(self) -> int:
+        """Return 0 after an orderly end, 1 when workers do not stay alive."""
+        wake_reader, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._lifeline, lifeline_writer = os.pipe2(os.O_CLOEXEC)
+        before = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+        wakeup = signal.set_wakeup_fd(wake_writer)
+        self._to_close = (wake_reader, wake_writer, lifeline_writer)
+        try:
+            return self._supervise(wake_reader)
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for fd in (*self._to_close, self._lifeline):
+                os.close(fd)
+
+    def _supervise(self, wake_reader: int) -> int:
+        while not self._is_stopping:
+            self._reap()
+            if self._quick_deaths > _MAX_QUICK_DEATHS:
+                log.error("workers_do_not_start", hint="the lines above say why")
+                self._stop()
+                return 1
+            while len(self._started) < self.count and not self._is_stopping:
+                self._start()
+            _wait_for_signal(wake_reader)
+        self._stop()
+        return 0
+
+    def _start(self) -> None:
+        if self._quick_deaths:
+            time.sleep(min(0.05 * 2**self._quick_deaths, _LONGEST_PAUSE_SECONDS))
+        pid = os.fork()
+        if pid:
+            self._started[pid] = time.monotonic()
+            return
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            for fd in self._to_close:
+                os.close(fd)
+            self.work(self._lifeline)
+            code = 0
+        except Exception:
+            log.exception("worker_failed")
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        for pid in list(self._started):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if not done:
+                continue
+            lived_seconds = time.monotonic() - self._started.pop(pid)
+            self._quick_deaths = self._quick_deaths + 1 if lived_seconds < _QUICK_DEATH_SECONDS else 0
+            log.warning("worker_died", pid=pid, status=os.waitstatus_to_exitcode(status))
+
+    def _stop(self) -> None:
+        """SIGTERM to all; SIGKILL to who is still there after the grace."""
+        log.info("stopping", grace_seconds=GRACE_SECONDS)
+        self._signal_all(signal.SIGTERM)
+        deadline = time.monotonic() + _KILL_AFTER_SECONDS
+        while self._started and time.monotonic() < deadline:
+            self._reap_quietly()
+            time.sleep(0.02)
+        self._signal_all(signal.SIGKILL)
+        while self._started:
+            self._reap_quietly()
+            time.sleep(0.02)
+
+    def _reap_quietly(self) -> None:
+        for pid in list(self._started):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                del self._started[pid]
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for pid in self._started:
+            os.kill(pid, number)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self._is_stopping:  # asked twice: at once, then
+            self._signal_all(signal.SIGKILL)
+        self._is_stopping = True
+
+
+def _wait_for_signal(wake_reader: int) -> None:
+    select.select([wake_reader], [], [], 1.0)
+    try:
+        os.read(wake_reader, 512)
+    except BlockingIOError:
+        return
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise BindError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    listener.set_inheritable(True)
+    return listener
+
+
+class BindError(Exception):
+    """The address is taken, or not ours."""
+
+
+def _authority(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _work(
+    settings: Settings, data_dir: DataDir, rule_set: RuleSet, listener: socket.socket, lifeline: int
+) -> None:
+    """One worker: an event loop, the application, Hypercorn on the inherited socket."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    app = create_app(compose(settings, data_dir, rule_set))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(app, listener, lifeline))
+
+
+async def _serve(app: Application, listener: socket.socket, lifeline: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_reader(lifeline, stop.set)
+    await hypercorn_fit.run(app, listener, stop, GRACE_SECONDS)

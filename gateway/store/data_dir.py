@@ -1,0 +1,67 @@
+"""The data directory: its layout, its lock, and the clean-up at boot."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gateway.store.blobs_directory import DirectoryBlobs
+from gateway.store.schema import migrate_sqlite
+
+_PATIENCE_SECONDS = 300.0
+_PAUSE_SECONDS = 0.1
+
+
+class DataDirError(Exception):
+    """The data directory cannot be used; the message says why and what to do."""
+
+
+class DataDir:
+    """Everyone who uses the directory holds its lock shared; migration and clean-up hold it alone."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.catalog = root / "catalog.sqlite3"
+        self.blobs = root / "blobs"
+        self.generation = root / "generation"
+        self._lock = _open_lock(root)
+
+    def prepare(self, sleep: Callable[[float], None] = time.sleep) -> Sequence[str]:
+        """Sweep and migrate if nobody else is here, then hold the lock shared; return the migrations run.
+
+        Beside another process only the lock is taken: who came first has prepared. While that one is still
+        at it, wait.
+        """
+        revisions: Sequence[str] = ()
+        if self._try_lock(fcntl.LOCK_EX):
+            DirectoryBlobs(self.blobs).sweep()
+            revisions = migrate_sqlite(self.catalog)
+        waited_seconds = 0.0
+        while not self._try_lock(fcntl.LOCK_SH):
+            if waited_seconds >= _PATIENCE_SECONDS:
+                raise DataDirError(
+                    f"{self.root} has been locked by another process for {waited_seconds:.0f} s"
+                )
+            sleep(_PAUSE_SECONDS)
+            waited_seconds += _PAUSE_SECONDS
+        return revisions
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        os.close(self._lock)
+
+    def _try_lock(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self._lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def _open_lock(root: Path) -> int:
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirError(f"the data directory {root} cannot be used: {error.strerror}") from error

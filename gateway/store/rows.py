@@ -1,0 +1,48 @@
+"""What the catalog takes and gives: its rows as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.oci.digest import Digest
+from gateway.oci.manifest import Manifest, ParsedManifest
+from gateway.oci.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class TagRow:
+    """A tag as a source gave it. Times are seconds since the epoch.
+
+    ``version`` is the upstream's own spelling; ``upstream_digest`` is what the source compares to see a
+    change (helm: of the archive); ``seen_digest`` is the one last seen there, where that is another.
+    """
+
+    target: Target
+    variant: str
+    tag: str
+    source: str
+    digest: Digest
+    version: str
+    is_exact: bool
+    upstream_digest: Digest | None
+    seen_digest: Digest | None
+    origin: str
+    kept_at: float
+    confirmed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow:
+    """One line of what is held, for people."""
+
+    name: str
+    row: TagRow
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptManifest:
+    """A manifest, what it says, and the blobs of it that are held, with their sizes in bytes."""
+
+    manifest: Manifest
+    parsed: ParsedManifest
+    sizes: Mapping[Digest, int]

@@ -1,0 +1,129 @@
+"""The outermost guard: refuses what no honest client sends, and logs each request."""
+
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.oci.errors import OciError, Situation
+from gateway.web.responses import error_answer, send_answer
+
+log = structlog.get_logger("gateway.access")
+
+MAX_TARGET_BYTES = 2048
+MAX_HEADER_BYTES = 16 * 1024
+MAX_HEADERS = 100
+MAX_ACCEPT_BYTES = 8 * 1024
+_METHODS = frozenset({"GET", "HEAD"})
+
+
+class Gate:
+    """Wraps the application. What it refuses by itself also ends the connection."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        else:  # a WebSocket: closing before it is accepted answers 403
+            await send({"type": "websocket.close"})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        watched = _Watched(send)
+        started = time.perf_counter()
+        try:
+            refused = _refusal(scope)
+            if refused is None:
+                await self._app(scope, receive, watched)
+            else:
+                answer = error_answer(refused, [(b"connection", b"close")])
+                await send_answer(watched, answer, is_head=scope["method"] == "HEAD")
+        finally:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=_shown(scope),
+                status=watched.status,
+                bytes=watched.sent_bytes,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+                cache=watched.cache,
+            )
+
+
+class _Watched:
+    """Passes messages on to the server, and notes what went out."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+        self.sent_bytes = 0
+        self.cache: str | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.cache = next((v.decode() for k, v in message["headers"] if k == b"x-cache"), None)
+        else:
+            self.sent_bytes += len(message.get("body", b""))
+        await self._send(message)
+
+
+def _refusal(scope: Scope) -> OciError | None:
+    """Why a request is refused before its path is looked at; None where it may pass."""
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    if len(raw_path) + len(scope["query_string"]) > MAX_TARGET_BYTES:
+        return OciError(Situation.TARGET_TOO_LONG, f"a request target has at most {MAX_TARGET_BYTES} bytes")
+    if _are_too_large(headers):
+        return OciError(
+            Situation.HEADERS_TOO_LARGE,
+            f"at most {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes, Accept of {MAX_ACCEPT_BYTES}",
+        )
+    if scope["method"] not in _METHODS:
+        return OciError(Situation.METHOD_NOT_OFFERED, f"{scope['method'][:20]} is not offered here")
+    if scope["http_version"] == "2" and scope["scheme"] == "http":
+        return OciError(Situation.PATH_MALFORMED, "HTTP/2 is not spoken without TLS")
+    return _path_refusal(raw_path, scope["path"]) or _body_refusal(headers)
+
+
+def _are_too_large(headers: list[tuple[bytes, bytes]]) -> bool:
+    if len(headers) > MAX_HEADERS:
+        return True
+    total_bytes = sum(len(name) + len(value) for name, value in headers)
+    accept_bytes = sum(len(value) for name, value in headers if name == b"accept")
+    return total_bytes > MAX_HEADER_BYTES or accept_bytes > MAX_ACCEPT_BYTES
+
+
+def _path_refusal(raw_path: bytes, path: str) -> OciError | None:
+    lowered = raw_path.lower()
+    is_odd = (
+        not path.startswith("/")
+        or path.startswith("//")
+        or b"%2f" in lowered
+        or b"%5c" in lowered
+        or "%" in path
+        or "\\" in path
+        or not path.isascii()
+        or not path.isprintable()
+    )
+    if is_odd:
+        return OciError(Situation.PATH_MALFORMED, "the path holds what no name or reference can hold")
+    return None
+
+
+def _body_refusal(headers: list[tuple[bytes, bytes]]) -> OciError | None:
+    lengths = [value for name, value in headers if name == b"content-length"]
+    is_chunked = any(name == b"transfer-encoding" for name, _ in headers)
+    if is_chunked and lengths:
+        return OciError(Situation.PATH_MALFORMED, "a body has a length or is chunked, not both")
+    if is_chunked or any(value != b"0" for value in lengths):
+        return OciError(Situation.BODY_NOT_ALLOWED, "a body is not read here")
+    return None
+
+
+def _shown(scope: Scope) -> str:
+    """The path on one line, whatever a client sent."""
+    return ascii(scope["path"])[1:-1][:500]

@@ -1,0 +1,95 @@
+"""What a path of the distribution API asks for, as a value, before anything acts."""
+
+from dataclasses import dataclass
+
+from gateway.oci.digest import Digest
+from gateway.oci.errors import OciError, Situation
+from gateway.oci.reference import Reference, parse_reference
+from gateway.oci.repository import Repository
+
+_KEYWORDS = ("manifests", "blobs", "tags", "referrers")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """``/v2/``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogAsked:
+    """``/v2/_catalog``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagsAsked:
+    name: Repository
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestAsked:
+    name: Repository
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True)
+class BlobAsked:
+    name: Repository
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersAsked:
+    name: Repository
+    digest: Digest
+
+
+Asked = Base | CatalogAsked | TagsAsked | ManifestAsked | BlobAsked | ReferrersAsked
+
+
+def parse_path(path: str, namespace: str | None = None) -> Asked | None:
+    """Read a decoded path; None where it is none of the distribution API's.
+
+    What stands before the first ``/v2/`` is put in front of the name (clients of registries with a path
+    prefix ask so); without that, ``namespace`` is, unless it leads the name already.
+    """
+    before, found, rest = f"{path}/".partition("/v2/") if path.endswith("/v2") else path.partition("/v2/")
+    if not found:
+        return None
+    prefix = before.removeprefix("/")
+    if not rest:
+        return Base()
+    if rest == "_catalog":
+        return CatalogAsked()
+    name, keyword, last = _split(rest)
+    repository = _repository(name, prefix, namespace)
+    if keyword == "manifests":
+        return ManifestAsked(repository, parse_reference(last))
+    if keyword == "blobs":
+        return BlobAsked(repository, Digest.parse(last))
+    if keyword == "referrers":
+        return ReferrersAsked(repository, Digest.parse(last))
+    if last != "list":
+        raise OciError(Situation.PATH_MALFORMED, f"/tags/ is followed by list, not by {last[:80]!r}")
+    return TagsAsked(repository)
+
+
+def _split(rest: str) -> tuple[str, str, str]:
+    """Split at the last keyword: a name may hold the words itself."""
+    place, keyword = max((rest.rfind(f"/{word}/"), word) for word in _KEYWORDS)
+    if place < 0:
+        raise OciError(
+            Situation.PATH_MALFORMED,
+            f"/v2/{rest[:80]} asks for nothing: expected <name>/manifests/<reference>, "
+            "<name>/blobs/<digest>, <name>/referrers/<digest> or <name>/tags/list",
+        )
+    return rest[:place], keyword, rest[place + len(keyword) + 2 :]
+
+
+def _repository(name: str, prefix: str, namespace: str | None) -> Repository:
+    if prefix:
+        return Repository.parse(f"{prefix}/{name}")
+    if namespace is None or name.startswith(f"{namespace}/"):
+        return Repository.parse(name)
+    if ":" in namespace:
+        raise OciError(Situation.NAME_NOT_KNOWN, f"no upstream has the key {namespace[:300]!r}")
+    return Repository.parse(f"{namespace}/{name}")

@@ -1,0 +1,182 @@
+"""The OCI distribution API, read-only: /v2/ and all that lies below it."""
+
+from collections.abc import Callable
+from urllib.parse import parse_qsl
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.oci.digest import Digest
+from gateway.oci.errors import OciError, Situation
+from gateway.oci.manifest import image_index
+from gateway.oci.media_types import OCI_IMAGE_INDEX, OCTET_STREAM
+from gateway.oci.paging import cut, parse_page
+from gateway.oci.ranges import ByteRange, parse_range, unsatisfied_range
+from gateway.oci.reference import Tag
+from gateway.oci.repository import Repository
+from gateway.pull import Pulled, Puller
+from gateway.web.paths import (
+    Asked,
+    Base,
+    BlobAsked,
+    CatalogAsked,
+    ManifestAsked,
+    ReferrersAsked,
+    TagsAsked,
+    parse_path,
+)
+from gateway.web.responses import (
+    IMMUTABLE,
+    Answer,
+    BlobAnswer,
+    Headers,
+    body_answer,
+    error_answer,
+    etag,
+    is_known,
+    json_answer,
+    send_answer,
+)
+
+_KNOWN_QUERIES = frozenset({"n", "last", "ns", "artifactType", "rewrite_dependencies"})
+_MAX_QUERIES = 16
+
+Query = dict[str, str]
+
+
+def registry_app(puller: Puller, now: Callable[[], float], own_hosts: frozenset[str]) -> ASGIApp:
+    """The ASGI application of the data port. ``own_hosts`` in ``?ns=`` mean nothing."""
+    registry = Registry(puller, now)
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        query = _parse_query(scope["query_string"])
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        namespace = query.get("ns")
+        if namespace in own_hosts or namespace == headers.get("host"):
+            namespace = None
+        asked = parse_path(scope["path"], namespace)
+        if asked is None:
+            raise OciError(Situation.NAME_NOT_KNOWN, "this is an OCI registry: its API is at /v2/")
+        is_head = scope["method"] == "HEAD"
+        answer = await registry.answer(asked, query, headers, is_head=is_head)
+        if namespace is not None:
+            answer.headers.append((b"oci-namespace", namespace.encode()))
+        await send_answer(send, answer, is_head=is_head)
+
+    return app
+
+
+class Registry:
+    """Answers what was asked; a HEAD and a GET by the same lines."""
+
+    def __init__(self, puller: Puller, now: Callable[[], float]) -> None:
+        self._puller = puller
+        self._now = now
+
+    async def answer(
+        self, asked: Asked, query: Query, headers: dict[str, str], *, is_head: bool
+    ) -> Answer | BlobAnswer:
+        match asked:
+            case ManifestAsked(name, reference):
+                pulled = await self._puller.manifest(name, reference)
+                return self._manifest(pulled, headers, is_tag=isinstance(reference, Tag))
+            case BlobAsked(name, digest) if is_head:
+                return await self._blob_head(name, digest)
+            case BlobAsked(name, digest):
+                return await self._blob(name, digest, headers)
+            case TagsAsked(name):
+                return await self._tags(name, query)
+            case ReferrersAsked(name, digest):
+                return await self._referrers(name, digest, query.get("artifactType"))
+            case CatalogAsked():
+                return await self._catalog(query)
+            case Base():
+                return json_answer({})
+
+    def _manifest(self, pulled: Pulled, headers: dict[str, str], *, is_tag: bool) -> Answer:
+        manifest = pulled.manifest
+        own = [
+            (b"docker-content-digest", str(manifest.digest).encode()),
+            (b"etag", etag(manifest.digest)),
+            (b"cache-control", b"no-cache") if is_tag else IMMUTABLE,
+            (b"x-cache", pulled.cache.value.encode()),
+        ]
+        if pulled.source is not None:
+            own.append((b"x-cache-source", pulled.source.encode()))
+        if pulled.confirmed_at is not None:
+            own.append((b"age", b"%d" % max(self._now() - pulled.confirmed_at, 0)))
+        if is_known(headers.get("if-none-match"), manifest.digest):
+            return Answer(304, own)
+        return body_answer(200, manifest.media_type.encode(), manifest.content, own)
+
+    async def _blob_head(self, name: Repository, digest: Digest) -> Answer:
+        descriptor = await self._puller.describe_blob(name, digest)
+        return Answer(200, _blob_headers(digest, descriptor.size))
+
+    async def _blob(self, name: Repository, digest: Digest, headers: dict[str, str]) -> Answer | BlobAnswer:
+        blob = await self._puller.blob(name, digest)
+        if is_known(headers.get("if-none-match"), digest):
+            blob.close()
+            return Answer(304, [(b"etag", etag(digest)), IMMUTABLE])
+        try:
+            part = parse_range(headers.get("range"), blob.size)
+        except OciError as error:
+            blob.close()
+            return error_answer(error, [(b"content-range", unsatisfied_range(blob.size).encode())])
+        if part is None:
+            return BlobAnswer(200, _blob_headers(digest, blob.size), blob, ByteRange(0, blob.size))
+        own = [*_blob_headers(digest, part.size), (b"content-range", part.content_range(blob.size).encode())]
+        return BlobAnswer(206, own, blob, part)
+
+    async def _tags(self, name: Repository, query: Query) -> Answer:
+        page = parse_page(query.get("n"), query.get("last"))
+        listed = cut(await self._puller.tags(name), page, f"/v2/{name}/tags/list")
+        return json_answer({"name": name.name, "tags": list(listed.names)}, _link(listed.next_link))
+
+    async def _catalog(self, query: Query) -> Answer:
+        page = parse_page(query.get("n"), query.get("last"))
+        listed = cut(await self._puller.repositories(), page, "/v2/_catalog")
+        return json_answer({"repositories": list(listed.names)}, _link(listed.next_link))
+
+    async def _referrers(self, name: Repository, digest: Digest, artifact_type: str | None) -> Answer:
+        found = await self._puller.referrers(name, digest)
+        own: Headers = []
+        if artifact_type is not None:
+            found = [descriptor for descriptor in found if descriptor.artifact_type == artifact_type]
+            own.append((b"oci-filters-applied", b"artifactType"))
+        return body_answer(200, OCI_IMAGE_INDEX.encode(), image_index(found), own)
+
+
+def _blob_headers(digest: Digest, size: int) -> Headers:
+    return [
+        (b"content-type", OCTET_STREAM.encode()),
+        (b"content-length", b"%d" % size),
+        (b"docker-content-digest", str(digest).encode()),
+        (b"etag", etag(digest)),
+        (b"accept-ranges", b"bytes"),
+        (b"content-security-policy", b"sandbox"),
+        (b"x-cache", b"hit"),
+        IMMUTABLE,
+    ]
+
+
+def _link(next_page: str | None) -> Headers:
+    return [] if next_page is None else [(b"link", next_page.encode())]
+
+
+def _parse_query(text: bytes) -> Query:
+    """Read the parameters that mean something here; the first of each counts."""
+    if not text:
+        return {}
+    try:
+        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_QUERIES)
+    except ValueError as error:
+        raise OciError(Situation.QUERY_MALFORMED, "the query cannot be read") from error
+    query: Query = {}
+    for key, value in pairs:
+        if key in _KNOWN_QUERIES:
+            query.setdefault(key, value)
+    if query.get("rewrite_dependencies", "false") != "false":
+        raise OciError(
+            Situation.QUERY_MALFORMED, "rewrite_dependencies: this version of the gateway does not do it yet"
+        )
+    return query

@@ -1,0 +1,104 @@
+"""Answers as values, and the one way they are sent."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from starlette.types import Send
+
+from gateway.oci.digest import Digest
+from gateway.oci.errors import OciError, Situation
+from gateway.oci.ranges import ByteRange
+from gateway.store.blobs import OpenBlob
+
+Headers = list[tuple[bytes, bytes]]
+
+IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
+_READ_BYTES = 1 << 20
+_STALL_SECONDS = 60.0
+_ALWAYS = ((b"docker-distribution-api-version", b"registry/2.0"), (b"x-content-type-options", b"nosniff"))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, headers and a body that is in memory; a HEAD gets the same without the body."""
+
+    status: int
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobAnswer:
+    """A blob, or one range of it, read piece by piece as it is sent."""
+
+    status: int
+    headers: Headers
+    blob: OpenBlob
+    part: ByteRange
+
+
+def json_answer(value: object, headers: Headers | None = None, status: int = 200) -> Answer:
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return body_answer(status, b"application/json", body, headers or [])
+
+
+def body_answer(status: int, content_type: bytes, body: bytes, headers: Headers) -> Answer:
+    lengths = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    return Answer(status, [*lengths, *headers], body)
+
+
+def error_answer(error: OciError, headers: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
+    """The specification's error body; never cached."""
+    entry: dict[str, object] = {"code": error.code.value, "message": error.message}
+    if error.detail is not None:
+        entry["detail"] = dict(error.detail)
+    own: Headers = [(b"cache-control", b"no-store"), *headers]
+    if error.retry_after_seconds is not None:
+        own.append((b"retry-after", b"%d" % error.retry_after_seconds))
+    if error.situation is Situation.NOT_SIGNED_IN:
+        own.append((b"www-authenticate", b'Basic realm="chart-gateway"'))
+    if error.situation is Situation.METHOD_NOT_OFFERED:
+        own.append((b"allow", b"GET, HEAD"))
+    return json_answer({"errors": [entry]}, own, error.status)
+
+
+def etag(digest: Digest) -> bytes:
+    return f'"{digest}"'.encode()
+
+
+def is_known(if_none_match: str | None, digest: Digest) -> bool:
+    """Whether the client says that it has this content (RFC 9110, §13.1.2)."""
+    if if_none_match is None:
+        return False
+    tags = [text.strip().removeprefix("W/") for text in if_none_match.split(",")]
+    return "*" in tags or f'"{digest}"' in tags
+
+
+async def send_answer(send: Send, answer: Answer | BlobAnswer, *, is_head: bool) -> int:
+    """Send an answer; return how many bytes of body went out. Raise TimeoutError for a reader that stalls."""
+    start = {"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, *_ALWAYS]}
+    if isinstance(answer, BlobAnswer):
+        try:
+            await send(start)
+            return await _send_blob(send, answer, is_head=is_head)
+        finally:
+            answer.blob.close()
+    await send(start)
+    body = b"" if is_head else answer.body
+    await send({"type": "http.response.body", "body": body})
+    return len(body)
+
+
+async def _send_blob(send: Send, answer: BlobAnswer, *, is_head: bool) -> int:
+    position = answer.part.stop if is_head else answer.part.start
+    while position < answer.part.stop:
+        piece = await answer.blob.read(position, min(_READ_BYTES, answer.part.stop - position))
+        if not piece:
+            raise EOFError("a blob is shorter than it was when it was opened")
+        position += len(piece)
+        async with asyncio.timeout(_STALL_SECONDS):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    return 0 if is_head else answer.part.stop - answer.part.start

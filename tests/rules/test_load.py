@@ -1,0 +1,408 @@
+"""rules.yaml → values, or every mistake at once, each at its line."""
+
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.oci.urls import HttpUrl
+from gateway.rules.keys import EGRESS, POLICY, SECTIONS, UPSTREAM
+from gateway.rules.load import load_rules
+from gateway.rules.model import (
+    Access,
+    DigestMismatch,
+    Egress,
+    EgressMode,
+    Policy,
+    RuleSet,
+    SecretName,
+    SecretOrigin,
+    Upstream,
+    UpstreamKind,
+)
+from gateway.rules.problems import MAX_PROBLEMS, Problem, RulesError
+
+SHIPPED = Path(__file__).resolve().parents[2] / "rules.yaml"
+FULL = """\
+version: 1
+defaults:
+  fresh_for: 1m
+  recheck_for: 2d
+  stale_for: 12h
+  missing_for: 5
+  digest_mismatch: warn
+  provenance: true
+  deleted: keep
+  drift: keep
+  min_age: 0
+  rewrite_dependencies: false
+egress: {mode: allowlist, hosts: ["*.jetstack.io", argoproj.github.io], ca_file: corp-ca.pem}
+upstreams:
+  charts.corp.example/stable:
+    kind: helm
+    url: http://nexus.corp.example:8081/repository/helm
+    username_env: GATEWAY_SECRET_NEXUS_USER
+    password_file: nexus-password
+    ca_file: ca.pem
+    cert_file: cert.pem
+    key_file: key.pem
+    allow_private: true
+    trusted_by: [charts.jetstack.io]
+    fresh_for: 10s
+    stale_for: forever
+  nexus:8443: {access: private}
+  docker.io: {deny: "use images from registry.corp.example"}
+  nothing.example:
+rules: []
+sync:
+tests: []
+"""
+
+
+def problems_of(text: str | bytes) -> tuple[Problem, ...] | None:
+    try:
+        load_rules(text)
+    except RulesError as error:
+        return error.problems
+    return None
+
+
+def problems(text: str | bytes) -> tuple[Problem, ...]:
+    found = problems_of(text)
+    assert found is not None
+    return found
+
+
+def one_problem(text: str) -> Problem:
+    (problem,) = problems(text)
+    return problem
+
+
+def on_upstream(entry: str) -> Problem:
+    return one_problem(f"version: 1\nupstreams:\n  a.example: {entry}\n")
+
+
+def test_the_shipped_file_says_what_happens_anyway() -> None:
+    assert load_rules(SHIPPED.read_bytes()) == RuleSet()
+
+
+def test_the_shipped_example_of_an_upstream_is_valid_when_uncommented() -> None:
+    text = re.sub(r"(?m)^  # ", "  ", SHIPPED.read_text(encoding="utf-8"))
+    assert set(load_rules(text).upstreams) == {"charts.corp.example", "charts.old.example"}
+
+
+def test_every_key_goes_where_it_belongs() -> None:
+    rule_set = load_rules(FULL)
+    defaults = Policy(60, 172_800, 43_200, 5, DigestMismatch.WARN, provenance=True)
+    assert rule_set.defaults == defaults
+    assert rule_set.egress == Egress(
+        EgressMode.ALLOWLIST, ("*.jetstack.io", "argoproj.github.io"), "corp-ca.pem"
+    )
+    assert rule_set.upstreams["charts.corp.example/stable"] == Upstream(
+        key="charts.corp.example/stable",
+        url=HttpUrl("http", "nexus.corp.example", 8081, "/repository/helm"),
+        kind=UpstreamKind.HELM,
+        username=SecretName(SecretOrigin.ENVIRONMENT, "GATEWAY_SECRET_NEXUS_USER"),
+        password=SecretName(SecretOrigin.FILE, "nexus-password"),
+        ca_file="ca.pem",
+        cert_file="cert.pem",
+        key_file="key.pem",
+        allow_private=True,
+        trusted_by=("charts.jetstack.io",),
+        policy=Policy(10, 172_800, None, 5, DigestMismatch.WARN, provenance=True),
+    )
+    assert rule_set.upstreams["nothing.example"] == Upstream(
+        key="nothing.example", url=HttpUrl("https", "nothing.example", 443), policy=defaults
+    )
+
+
+def test_an_upstream_is_private_where_we_sign_in_unless_it_says_otherwise() -> None:
+    upstreams = load_rules(FULL).upstreams
+    assert upstreams["charts.corp.example/stable"].access is Access.PRIVATE
+    assert upstreams["nexus:8443"].access is Access.PRIVATE
+    assert upstreams["nothing.example"].access is Access.ANONYMOUS
+    signed_in = "{username_env: GATEWAY_SECRET_U, password_env: GATEWAY_SECRET_P, access: anonymous}"
+    rule_set = load_rules(f"version: 1\nupstreams: {{a.example: {signed_in}}}")
+    assert rule_set.upstreams["a.example"].access is Access.ANONYMOUS
+
+
+def test_an_upstream_knows_its_host_and_why_it_is_denied() -> None:
+    upstreams = load_rules(FULL).upstreams
+    assert upstreams["nexus:8443"].host == "nexus"
+    assert upstreams["charts.corp.example/stable"].host == "charts.corp.example"
+    assert upstreams["docker.io"].deny == "use images from registry.corp.example"
+
+
+def test_rules_can_be_handed_to_another_process() -> None:
+    rule_set = load_rules(FULL)
+    assert pickle.loads(pickle.dumps(rule_set)) == rule_set  # noqa: S301 (our own bytes)
+
+
+TEN_MISTAKES = """\
+version: 2
+default:
+  fresh_for: 5m
+egress:
+  mode: publik
+  hosts: [good.example, "bad..example", "*.*a*.example"]
+upstreams:
+  charts.example.com:
+    knd: helm
+    url: https://user:S3CR3T@charts.example.com
+    username_env: NEXUS_USER
+    password_file: ../../etc/passwd
+    allow_private: "yes"
+  Charts.example.com: {}
+rules:
+  - repository: "argo/*"
+"""
+
+
+def test_every_mistake_is_told_at_once_and_at_its_line() -> None:
+    found = problems(TEN_MISTAKES)
+    assert [(problem.line, problem.key_path) for problem in found] == [
+        (1, "version"),
+        (2, "default"),
+        (5, "egress.mode"),
+        (6, "egress.hosts"),
+        (6, "egress.hosts"),
+        (9, 'upstreams."charts.example.com".knd'),
+        (10, 'upstreams."charts.example.com".url'),
+        (11, 'upstreams."charts.example.com".username_env'),
+        (12, 'upstreams."charts.example.com".password_file'),
+        (13, 'upstreams."charts.example.com".allow_private'),
+        (14, 'upstreams."Charts.example.com"'),
+        (16, "rules"),
+    ]
+    assert "S3CR3T" not in str(found)
+    hints = {problem.line: problem.hint for problem in found}
+    assert hints[2] == "did you mean defaults?"
+    assert hints[5] == "did you mean public?"
+    assert hints[9] == "did you mean kind?"
+    assert [problem.column for problem in found[3:5]] == [25, 41]
+
+
+def test_a_problem_reads_as_one_line_an_editor_can_jump_to() -> None:
+    problem = one_problem("version: 1\nupstreams:\n  a.example: {ulr: x}\n")
+    assert str(problem) == 'rules.yaml:3:15: upstreams."a.example".ulr: unknown key (did you mean url?)'
+    assert str(one_problem("version: [")).startswith("rules.yaml:2:1: it is no YAML")
+
+
+def test_a_key_that_resembles_none_is_answered_with_all() -> None:
+    hint = one_problem("version: 1\negress: {zzzzzz: 1}").hint
+    assert hint == "known here: ca_file, hosts, mode, no_proxy, proxy"
+
+
+def test_odd_characters_of_a_key_are_escaped_in_messages() -> None:
+    problem = one_problem('version: 1\negress: {"a\\e[31m\\nb": 1}')
+    assert problem.key_path == 'egress."a\\u001b[31m\\nb"'
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "defaults: {}", "version:"])
+def test_a_file_without_a_version_is_refused(text: str) -> None:
+    assert one_problem(text).key_path == "version"
+
+
+@pytest.mark.parametrize("text", ["[]", "text", "1"])
+def test_a_document_that_is_no_mapping_is_refused(text: str) -> None:
+    assert problems(text)[0].message == "expected keys and values"
+
+
+@pytest.mark.parametrize("version", ["2", "1.0", "true", "[1]", "~"])
+def test_only_version_one_is_read(version: str) -> None:
+    assert one_problem(f"version: {version}").key_path == "version"
+
+
+LATER = [
+    "defaults: {chain: [helm]}",
+    "defaults: {chartproxy: chartproxy.container-registry.com}",
+    "defaults: {deleted: drop}",
+    "defaults: {drift: follow}",
+    "defaults: {tags: {allow: [a]}}",
+    "defaults: {versions: '>1'}",
+    "defaults: {min_age: 1d}",
+    "defaults: {channels: {'5': '>=5 <6'}}",
+    "defaults: {rewrite_dependencies: true}",
+    "defaults: {classic: true}",
+    "egress: {proxy: 'http://p.example'}",
+    "egress: {no_proxy: [a]}",
+    "rules: [{repository: a}]",
+    "sync: [{name: a}]",
+    "tests: [{ask: a}]",
+    "upstreams: {a.example: {kind: registry}}",
+    "upstreams: {a.example: {kind: chartproxy}}",
+    "upstreams: {a.example: {urls: [https://a.example]}}",
+    "upstreams: {a.example: {token_env: GATEWAY_SECRET_T}}",
+    "upstreams: {a.example: {token_file: t}}",
+    "upstreams: {a.example: {token_hosts: [a]}}",
+    "upstreams: {a.example: {drift: follow}}",
+]
+
+
+@pytest.mark.parametrize("text", LATER)
+def test_a_key_of_the_documentation_that_is_not_obeyed_is_refused(text: str) -> None:
+    problem = one_problem(f"version: 1\n{text}")
+    assert "not supported by this version yet" in problem.message
+    assert problem.line == 2
+
+
+def test_every_key_that_is_not_obeyed_is_among_those() -> None:
+    written = " ".join(LATER)
+    rows = [row for table in (SECTIONS, POLICY, EGRESS, UPSTREAM) for row in table.values()]
+    assert [row.name for row in rows if not row.is_obeyed and f"{row.name}:" not in written] == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{url: ftp://a.example}",
+        "{url: 'https://a.example/?q=1'}",
+        "{url: 'https://a.example/#f'}",
+        "{url: 'https://good.com\\@evil.com/'}",
+        "{url: 'https://evil.com%2f.good.com/'}",
+        "{url: [https://a.example]}",
+        "{url: }",
+        "{kind: hlm}",
+        "{kind: {}}",
+        "{ca_file: /etc/ssl/ca.pem}",
+        "{ca_file: ..}",
+        "{ca_file: .hidden}",
+        "{ca_file: 'a/b'}",
+        "{allow_private: 'true'}",
+        "{allow_private: 1}",
+        "{allow_private: yes}",
+        "{allow_private: }",
+        "{trusted_by: a.example}",
+        "{trusted_by: [A.example]}",
+        "{trusted_by: [a.example/x]}",
+        "{trusted_by: [" + "a" * 254 + "]}",
+        "{access: public}",
+        "{deny: true}",
+        "{deny: }",
+        "{deny: ' '}",
+        "{deny: [a]}",
+        '{deny: "a\\nb"}',
+        "{deny: " + "a" * 501 + "}",
+        "{fresh_for: 5x}",
+        "{fresh_for: -1}",
+        "{fresh_for: forever}",
+        "{fresh_for: [5m]}",
+        "{fresh_for: }",
+        "{stale_for: never}",
+        "{missing_for: " + "9" * 9000 + "}",
+        "{digest_mismatch: ignore}",
+        "{provenance: maybe}",
+        "{password_env: GATEWAY_SECRET_P, username_env: HOME}",
+        "{password_env: GATEWAY_SECRET_P, username_env: GATEWAY_SECRET_}",
+        "{password_env: GATEWAY_SECRET_P, username_env: [a]}",
+        "{username_env: GATEWAY_SECRET_U}",
+        "{password_file: p}",
+        "{cert_file: c}",
+        "{key_file: k}",
+        "{username_env: GATEWAY_SECRET_U, username_file: u, password_file: p}",
+        "{username_file: u, password_file: p, password_env: GATEWAY_SECRET_P}",
+        "{url: https://a.example, url: https://b.example}",
+        "[]",
+        "text",
+    ],
+)
+def test_a_value_that_is_not_what_its_key_needs_is_refused(entry: str) -> None:
+    problem = on_upstream(entry)
+    assert problem.key_path.startswith('upstreams."a.example"')
+    assert problem.line == 3
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "https://a.example",
+        "A.example",
+        "a.example/",
+        "/a",
+        "a..b",
+        "a.b:0",
+        "a.b:443",
+        "a.b:99999",
+        "a.b:x",
+        "u@a.b",
+        "a.b/../c",
+        "a.b/%2e",
+        "a.b?c",
+        "1.2.3",
+        "2130706433",
+        "*.example",
+        "é.example",
+        "a b",
+        "",
+        "a" * 9000,
+    ],
+)
+def test_a_key_of_upstreams_is_a_place(key: str) -> None:
+    problem = one_problem(f'version: 1\nupstreams:\n  "{key}": {{}}\n')
+    assert problem.line == 3
+
+
+@pytest.mark.parametrize("key", ["nexus", "10.0.0.5:8081", "a.b", "a.b/C/d_e~f", "a_b.c", "localhost:5000/x"])
+def test_a_place_may_be_short_private_or_have_a_port(key: str) -> None:
+    upstream = load_rules(f'version: 1\nupstreams: {{"{key}": {{}}}}').upstreams[key]
+    assert str(upstream.url).rstrip("/") == f"https://{key}"
+
+
+@pytest.mark.parametrize(
+    "host", ["*", "**.a", "a.*b*.c", ".a", "a.", "a..b", "A.b", "a b.c", "a/b", "[a]", "a" * 300]
+)
+def test_a_pattern_of_hosts_is_refused_unless_it_is_one(host: str) -> None:
+    assert one_problem(f'version: 1\negress: {{hosts: ["{host}"]}}').key_path == "egress.hosts"
+
+
+def test_an_anchor_is_shared() -> None:
+    text = "version: 1\nupstreams:\n  a.example: &x {allow_private: true}\n  b.example: *x\n"
+    upstreams = load_rules(text).upstreams
+    assert upstreams["a.example"].allow_private
+    assert upstreams["b.example"].allow_private
+
+
+def test_a_file_cut_at_any_byte_is_rules_or_problems() -> None:
+    content = SHIPPED.read_bytes() + FULL.encode()
+    for text in (SHIPPED.read_bytes(), FULL.encode(), TEN_MISTAKES.encode(), content):
+        for length in range(len(text)):
+            _load_or_refuse(text[:length])
+
+
+def test_a_hundred_problems_are_enough_of_a_hostile_file() -> None:
+    text = "version: 1\n" + "".join(f"k{number}: 1\n" for number in range(100_000))
+    assert len(problems(text)) == MAX_PROBLEMS
+
+
+@pytest.mark.parametrize("bomb", ["[" * 60_000, "{a: " * 50_000, "version: 1\nupstreams: " + "[" * 60_000])
+def test_a_bomb_is_one_clean_problem(bomb: str) -> None:
+    assert len(problems(bomb)) == 1
+
+
+WORDS = st.sampled_from(
+    [
+        *("version", "defaults", "egress", "upstreams", "a.b", "url", "deny", "mode", "hosts"),
+        *(":", ": ", "- ", "\n", "\n  ", "\n    ", "{", "}", "[", "]", ", ", "&a ", "*a", '"'),
+        *("1", "forever", "true", "~", "5m"),
+    ]
+)
+
+
+@given(st.lists(WORDS, max_size=30).map("".join) | st.text(max_size=60))
+def test_any_text_is_rules_or_problems(text: str) -> None:
+    _load_or_refuse("version: 1\n" + text)
+    _load_or_refuse(text)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_rules_or_problems(content: bytes) -> None:
+    _load_or_refuse(content)
+
+
+def _load_or_refuse(text: str | bytes) -> None:
+    found = problems_of(text)
+    assert found is None or len(found) > 0
+    assert all(problem.line >= 1 and problem.column >= 1 for problem in found or ())

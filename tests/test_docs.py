@@ -1,0 +1,58 @@
+"""The pages are true: their links lead somewhere, their commands exist, and they are short."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+_LINK = re.compile(r"\]\((?P<to>[^)\s]+)\)")
+_HEADING = re.compile(r"^#+ +(?P<text>.+?) *$", re.MULTILINE)
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_MAKE = re.compile(r"(?:^|`|&& )make ([a-z]+)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_every_link_inside_the_project_leads_to_a_page_and_its_heading(page: Path) -> None:
+    assert [to for to in _inner_links(page) if not _exists(page, to)] == []
+
+
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert (PROJECT / "README.md").read_text("utf-8").count("\n") <= 150
+
+
+def test_a_decision_fits_on_a_screen() -> None:
+    long = {
+        page.name for page in PROJECT.glob("docs/decisions/*.md") if page.read_text("utf-8").count("\n") > 30
+    }
+    assert long == set()
+
+
+def test_every_make_verb_that_a_page_names_is_one() -> None:
+    verbs = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    named = {verb for page in PAGES for verb in _MAKE.findall(page.read_text("utf-8"))}
+    assert named <= verbs
+
+
+def _inner_links(page: Path) -> Iterator[str]:
+    for match in _LINK.finditer(_FENCE.sub("", page.read_text("utf-8"))):
+        if "://" not in match["to"] and not match["to"].startswith("mailto:"):
+            yield match["to"]
+
+
+def _exists(page: Path, to: str) -> bool:
+    path, _, anchor = to.partition("#")
+    place = (page.parent / path).resolve() if path else page
+    if not place.exists() or not place.is_relative_to(PROJECT):
+        return False
+    return not anchor or anchor in _anchors(place.read_text("utf-8"))
+
+
+def _anchors(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    plain = (
+        re.sub(r"[^\w\- ]", "", match["text"].lower()) for match in _HEADING.finditer(_FENCE.sub("", text))
+    )
+    return {heading.replace(" ", "-") for heading in plain}
