@@ -1,1 +1,1 @@
-"""A first look without internet: a Helm repository on loopback, the gateway in front of it, a pull, an outage."""
+"""A first look without internet: a Helm repository on loopback, a gateway in front, a pull, an outage."""

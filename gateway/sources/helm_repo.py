@@ -20,7 +20,7 @@ from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest
 from gateway.oci.media_types import HELM_PROVENANCE_LAYER, OCI_MANIFEST
-from gateway.oci.outcomes import Corrupt, Missing, MissingName, Outcome, Unavailable
+from gateway.oci.outcomes import Corrupt, Missing, MissingName, Outcome, Unavailable, UnknownHost
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
 from gateway.rules.model import DigestMismatch
 from gateway.rules.route import Route, Variant
@@ -131,6 +131,8 @@ class HelmRepo:
                 url = _chart_url(view.home, text)
                 key = (str(url), entry.digest, route.target, route.policy.digest_mismatch)
                 return url, await self._archives.join(key, partial(self._fetch_archive, route, url, entry))
+            except UnknownHost as error:  # the chart is listed: that its host cannot be asked is an outage
+                failures.append(Unavailable(error.message))
             except (Missing, Unavailable, Corrupt) as error:
                 failures.append(error)
         if not failures:
