@@ -17,6 +17,7 @@ import uvloop
 from gateway import hypercorn_fit
 from gateway.app import compose, create_app, read_rules
 from gateway.hypercorn_fit import Application
+from gateway.listener import authority, bind
 from gateway.logs import configure_logs
 from gateway.rules.model import RuleSet
 from gateway.settings import Settings
@@ -26,7 +27,6 @@ log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 30.0
 _KILL_AFTER_SECONDS = GRACE_SECONDS + 5
-_BACKLOG = 1024
 _QUICK_DEATH_SECONDS = 1.0
 _MAX_QUICK_DEATHS = 10
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -41,9 +41,9 @@ def serve(settings: Settings) -> int:
     rule_set = read_rules(settings)
     data_dir = DataDir(settings.data_dir)
     revisions = data_dir.prepare()
-    listener = _bind(settings.host, settings.port)
+    listener = bind(settings.host, settings.port)
     log.info(
-        "listening", url=f"http://{_authority(listener)}", workers=settings.workers, migrated=list(revisions)
+        "listening", url=f"http://{authority(listener)}", workers=settings.workers, migrated=list(revisions)
     )
     gc.collect()
     gc.freeze()  # what is here now is shared by all workers, and stays
@@ -170,30 +170,6 @@ def _wait_for_signal(wake_reader: int) -> None:
         os.read(wake_reader, 512)
     except BlockingIOError:
         return
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise BindError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    listener.listen(_BACKLOG)
-    listener.setblocking(False)
-    listener.set_inheritable(True)
-    return listener
-
-
-class BindError(Exception):
-    """The address is taken, or not ours."""
-
-
-def _authority(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _work(

@@ -51,6 +51,7 @@ _ROOM_OF_MODULE: Mapping[str, str] = {
     "gateway.demo": "demo",
     "gateway.flights": "flights",
     "gateway.hypercorn_fit": "hypercorn_fit",
+    "gateway.listener": "hypercorn_fit",
     "gateway.logs": "settings",
     "gateway.settings": "settings",
     "gateway.settings_values": "settings",

@@ -7,9 +7,9 @@ import click
 from gateway.app import ConfigError, version
 from gateway.cli import demo, explain, migrate, pull, serve
 from gateway.cli import list as list_
+from gateway.listener import BindError
 from gateway.oci.errors import OciError
 from gateway.rules.problems import RulesError
-from gateway.serve import BindError
 from gateway.store.data_dir import DataDirError
 from gateway.store.schema import SchemaError
 

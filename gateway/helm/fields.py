@@ -1,6 +1,7 @@
 """Members of a YAML mapping, read as Go's typed decoding reads them for Helm."""
 
 import re
+import struct
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,50 @@ def _text(value: Value, where: str) -> str:
         return ""
     if not isinstance(value, str):
         raise MetadataError(f"{where} is no string")
-    return str(value)
+    return _as_helm_prints(value) if isinstance(value, Plain) else value
+
+
+def _as_helm_prints(text: Plain) -> str:
+    """Return the string Helm makes of a scalar that YAML takes for a flag or a number: 1.10 becomes 1.1."""
+    if text in _FLAGS:
+        return "true" if _FLAGS[text] else "false"
+    if match := _INFINITE.fullmatch(text):
+        return "NaN" if match[0][-1] in "nN" else f"{'-' if text[0] == '-' else '+'}Inf"
+    whole = _whole(text)
+    if whole is not None:
+        return str(whole)
+    number = _number(text)
+    return str(text) if number is None else _shortest_single(number)
+
+
+def _whole(text: str) -> int | None:
+    """Return a number that fits 64 bits as Go's ParseInt and ParseUint take it, else None."""
+    digits = text.replace("_", "") if text[0] in "+-0123456789" else text
+    match = _PREFIXED.fullmatch(digits)
+    if match is not None:
+        sign, hexadecimal, binary, octal = match.groups()
+        whole = int(hexadecimal or binary or f"0o{octal}", 0) * (-1 if sign == "-" else 1)
+    elif re.fullmatch(r"[-+]?(?:0|[1-9][0-9]{0,19})", digits, re.ASCII):
+        whole = int(digits)
+    else:
+        return None
+    return whole if -(2**63) <= whole < (2**63 if digits[0] in "+-" else 2**64) else None
+
+
+def _shortest_single(number: float) -> str:
+    """Print as Go's FormatFloat(number, 'g', -1, 32): the fewest digits that are the same single float."""
+    if abs(number) >= 3.4028235677973366e38:
+        return "+Inf" if number > 0 else "-Inf"
+    single = struct.unpack("f", struct.pack("f", number))[0]
+    text = next(
+        text
+        for text in (f"{single:.{digits}e}" for digits in range(9))
+        if struct.unpack("f", struct.pack("f", float(text)))[0] == single
+    )
+    exponent = int(text.partition("e")[2])
+    if -4 <= exponent < 6:
+        return format(Decimal(text), "f")
+    return text
 
 
 def _json(value: Value, where: str) -> Json:

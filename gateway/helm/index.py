@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from gateway.helm.document import DocumentError, Plain, Value, parse_document
-from gateway.helm.index_cut import NotQuick, cut_chart
+from gateway.helm.index_cut import NotQuick, find_block
 from gateway.helm.version import parse_version
 
 # Scalars without quotes that YAML reads as numbers or booleans: Helm cannot decode them into a string.
@@ -46,11 +46,11 @@ def find_chart(content: bytes, chart: str) -> ChartEntries | None:
     Raise NotQuick when only a whole parse can tell (index_whole). Where the whole parse succeeds, the answer
     is the same. What stands outside the chart's own lines is not checked.
     """
-    block = cut_chart(content, chart)
+    block = find_block(content, chart)
     if block is None:
         return None
     try:
-        members = parse_document(block)
+        members = parse_document(content[block.start : block.end])
     except DocumentError as error:
         raise NotQuick(f"the chart's lines do not parse alone: {error}") from error
     if not isinstance(members, dict) or list(members) != [chart]:

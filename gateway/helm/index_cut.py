@@ -1,4 +1,4 @@
-"""Cut one chart's lines out of the bytes of a huge index.yaml, where its style lets us prove they are it.
+"""Find one chart's lines in the bytes of a huge index.yaml, where its style lets us prove they are it.
 
 The style is what Helm, ChartMuseum and most others write: simple ``key: value`` lines, then ``entries:``, its
 charts as plain keys in one column, each with a block sequence. What is proven, and against what:
@@ -35,22 +35,32 @@ _OTHER_BREAKS: Final = (
 _CHART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _NAME: Final = rb"[A-Za-z0-9_.][A-Za-z0-9_./+-]*"
 _BLANK: Final = rb" *+(?:#[^\r\n]*+)?+\r?"
+_BLANKS: Final = rb"(?:\n" + _BLANK + rb"(?=\n))*+"
 _SCALAR: Final = (
     rb"(?:\"[^\"\\\r\n]*+\"|'[^'\r\n]*+'|\{\}|\[\]|[A-Za-z0-9](?:[A-Za-z0-9_./+@ -]|:(?=[0-9/]))*+)"
 )
-_START = re.compile(rb"(?:" + _BOM + rb")?+(?:" + _BLANK + rb"\n)*+(?:--- *+\r?\n)?+")
-_PROLOGUE_LINE = re.compile(
-    rb"(?:" + _BLANK + rb"|(?P<version>apiVersion: ++(?P<quote>[\"']?)v[0-9]++(?P=quote) *+\r?)"
-    rb"| *+(?!entries:)" + _NAME + rb":(?: ++" + _SCALAR + rb")?+ *+\r?)\n"
-)
-_ENTRIES = re.compile(
-    rb"entries: *+\r?(?:\n" + _BLANK + rb"(?=\n))*+(?=\n(?P<indent> +)" + _NAME + rb":[ \r\n])"
+_API_VERSION: Final = rb"apiVersion: ++(?:v[0-9]++|\"v[0-9]++\"|'v[0-9]++') *+\r?"
+_MEMBER: Final = rb" *+(?!entries:)" + _NAME + rb":(?: ++" + _SCALAR + rb")?+ *+\r?"
+_HEAD = re.compile(
+    rb"(?:" + _BOM + rb")?(?:" + _BLANK + rb"\n)*+(?:--- *+\r?\n)?"
+    rb"(?:(?:" + _BLANK + rb"|(?P<version>" + _API_VERSION + rb")|" + _MEMBER + rb")\n)*"
+    rb"entries: *+\r?" + _BLANKS + rb"(?=\n(?P<indent> +)" + _NAME + rb":[ \r\n])"
 )
 _COLUMN_0 = re.compile(rb"\n[^ \n\r#]")
 
 
 class NotQuick(Exception):
     """The index is written in a style that the quick way does not know; only a whole parse can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where the lines of one chart begin and end, and the columns of its key and of its items."""
+
+    start: int
+    end: int
+    indent: int
+    item_indent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +71,10 @@ class _Entries:
     indent: int
 
 
-def cut_chart(content: bytes, chart: str) -> bytes | None:
-    """Return the lines of ``chart``, its key first; None when ``entries`` certainly has no such key.
+def find_block(content: bytes, chart: str) -> Block | None:
+    """Return where the lines of ``chart`` are, its key first; None when ``entries`` has no such key for sure.
 
-    Raise NotQuick where neither can be proven.
+    Raise NotQuick where neither can be proven. The block's end is right only if its lines parse alone.
     """
     if not _CHART.fullmatch(chart):
         raise NotQuick(f"{chart!r} is no plain chart name")
@@ -77,7 +87,19 @@ def cut_chart(content: bytes, chart: str) -> bytes | None:
         return None
     _refuse_twice(content, places)
     _refuse_other_column(content, entries, places[0])
-    return _cut(content, places[0], places[0] + len(key), entries.indent)
+    return _block(content, places[0], places[0] + len(key), entries.indent)
+
+
+def ends_at_a_key(content: bytes, block: Block) -> bool:
+    """Tell whether the block's end is surely right, even if its lines are not parsed."""
+    if block.end == len(content):
+        return True
+    if not is_outside_quotes(content, block.end):
+        return False
+    next_key = re.compile(rb" {%d}%b:" % (block.indent, _NAME)).match(content, block.end)
+    if next_key is not None and _first_item(content, next_key.end(), block.indent) is not None:
+        return True  # in a flow collection no «- » may follow
+    return b"]" not in content[block.end :] and b"}" not in content[block.end :]
 
 
 def _refuse_other_breaks(content: bytes) -> None:
@@ -92,16 +114,10 @@ def _refuse_other_breaks(content: bytes) -> None:
 
 
 def _find_entries(content: bytes) -> _Entries:
-    start = _START.match(content)
-    position = 0 if start is None else start.end()
-    has_version = False
-    while line := _PROLOGUE_LINE.match(content, position):
-        has_version = has_version or line["version"] is not None
-        position = line.end()
-    entries = _ENTRIES.match(content, position)
-    if entries is None or not has_version:
+    head = _HEAD.match(content)
+    if head is None or head["version"] is None:
         raise NotQuick("no plain apiVersion and entries at its head")
-    return _Entries(entries.end(), len(entries["indent"]))
+    return _Entries(head.end(), len(head["indent"]))
 
 
 def _find_places(content: bytes, key: bytes, start: int) -> list[int]:
@@ -119,9 +135,7 @@ def _find_places(content: bytes, key: bytes, start: int) -> list[int]:
 
 def _refuse_other_keys(content: bytes, entries: _Entries) -> None:
     """A key of ``entries`` begins a line in its column: let those lines all be names as they stand there."""
-    other = re.compile(
-        rb"\n {%d}(?! |\r?\n|\Z|#|-[ \r\n]|%b:[ \r\n])" % (entries.indent, _NAME),
-    )
+    other = re.compile(rb"\n {%d}(?! |\r?\n|\Z|#|-[ \r\n]|%b:[ \r\n])" % (entries.indent, _NAME))
     for begin, end in _strides(content, entries.start, len(content)):
         if other.search(content, begin, end):
             raise NotQuick("a key in another style")
@@ -141,15 +155,21 @@ def _has_column_0(content: bytes, start: int, stop: int) -> bool:
     return any(_COLUMN_0.search(content, begin, end) for begin, end in _strides(content, start, stop))
 
 
-def _cut(content: bytes, place: int, key_end: int, indent: int) -> bytes:
-    item = re.compile(rb" *+\r?(?:\n" + _BLANK + rb"(?=\n))*+\n {%d,}-[ \r\n]" % indent)
-    if not item.match(content, key_end):
+def _block(content: bytes, place: int, key_end: int, indent: int) -> Block:
+    item_indent = _first_item(content, key_end, indent)
+    if item_indent is None:
         raise NotQuick("the chart's key has no block sequence")
     if not is_outside_quotes(content, place + 1):
         raise NotQuick("the chart's key may stand inside quotes")
     after = re.compile(rb"\n(?! {%d}-(?:[ \r\n]|\Z))(?= {0,%d}[^ \r\n#])" % (indent, indent))
     end = after.search(content, key_end)
-    return content[place + 1 : None if end is None else end.start() + 1]
+    return Block(place + 1, len(content) if end is None else end.start() + 1, indent, item_indent)
+
+
+def _first_item(content: bytes, key_end: int, indent: int) -> int | None:
+    """Return the column of the sequence that follows a key at its line's end, if one does."""
+    item = re.compile(rb" *+\r?" + _BLANKS + rb"\n( {%d,})-[ \r\n]" % indent).match(content, key_end)
+    return None if item is None else len(item[1])
 
 
 def _strides(content: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:

@@ -23,7 +23,8 @@ _CLOSING: Final = {
     b'"': re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL),
     b"'": re.compile(rb"(?:[^']|'')*+'"),
 }
-_LEAD = re.compile(rb" *+(?:- ++)*+(?P<key>[A-Za-z0-9_./-]++: ++)?")
+_ITEMS = re.compile(rb" *+(?:- ++)*+")
+_KEY = re.compile(rb"[A-Za-z0-9_./-]++: ++")
 _PLAIN_START: Final = rb"A-Za-z0-9_./(<$+~\x80-\xff"  # characters that begin a plain scalar, and nothing else
 _PLAIN = re.compile(rb"[" + _PLAIN_START + rb"]")
 # What may end a plain scalar in block or flow style, before anything but another plain scalar.
@@ -94,15 +95,12 @@ def _after_outside(line: bytes) -> _States:
 
 def _after_tokens(line: bytes) -> _States:
     """Read a line that has quotes: they open a scalar where a token begins; in a plain one they are text."""
-    lead = _LEAD.match(line)
-    begins = 0 if lead is None else lead.end()
-    text = line[begins:]
+    text = _ITEMS.sub(b"", line, count=1)
+    key = _KEY.match(text)
+    text = text if key is None else text[key.end() :]
     if text.startswith(_QUOTES):
         quoted = _after_quoted(text[1:], text[:1])
-        has_key = lead is not None and lead["key"] is not None
-        return (
-            quoted if has_key else quoted | _after_plain(text)
-        )  # without a key: perhaps a plain scalar goes on
+        return quoted if key else quoted | _after_plain(text)  # without a key, a plain scalar may go on
     if text.startswith(b"#"):
         return frozenset({_OUTSIDE})
     return _after_plain(text) if _PLAIN.match(text) else _ANY

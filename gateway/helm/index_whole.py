@@ -4,12 +4,14 @@ The whole parse of a big index takes seconds and hundreds of megabytes: it belon
 """
 
 import json
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from gateway.helm.document import DEFAULT_LIMITS, DocumentError, Plain, Value, parse_document
 from gateway.helm.index import ChartEntries, ChartVersion, read_entries
 
 NORMAL_FORM: Final = b"helm-index/1"  # the first line; another number makes what is stored unreadable
+
+_Json: TypeAlias = "bool | str | list[_Json] | dict[str, _Json] | None"
 
 _BOM: Final = b"\xef\xbb\xbf"
 _MARKUP: Final = (b"<!doctype html", b"<html")
@@ -80,11 +82,15 @@ def _parse(content: bytes) -> Value:
         raise BrokenIndex("empty")
     if head.lower().startswith(_MARKUP):
         raise HtmlInstead("a web page")
-    if head.startswith(b"{"):
-        try:
-            return _parse_json(content)
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            pass  # YAML in flow style begins alike; Helm, too, asks for JSON first
+    if not head.startswith(b"{"):
+        return _parse_yaml(content)
+    try:
+        return _parse_json(content)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return _parse_yaml(content)  # in flow style it begins alike; Helm, too, tries JSON first
+
+
+def _parse_yaml(content: bytes) -> Value:
     try:
         return parse_document(content)
     except DocumentError as error:
@@ -94,7 +100,7 @@ def _parse(content: bytes) -> Value:
 def _parse_json(content: bytes) -> Value:
     """Read JSON into what YAML would give: numbers and booleans stay text, unconverted, however long."""
     try:
-        loaded: object = json.loads(
+        loaded: _Json = json.loads(
             content.removeprefix(_BOM).decode(),
             parse_int=Plain,
             parse_float=Plain,
@@ -110,16 +116,16 @@ def _refuse_constant(name: str) -> NoReturn:
     raise BrokenIndex(f"{name} is no JSON")
 
 
-def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BrokenIndex(f"the key {twice!r} stands twice")
+def _members(pairs: list[tuple[str, _Json]]) -> dict[str, _Json]:
+    members: dict[str, _Json] = {}
+    for name, value in pairs:
+        if name in members:
+            raise BrokenIndex(f"the key {name!r} stands twice")
+        members[name] = value
     return members
 
 
-def _value(loaded: object, depth: int) -> Value:
+def _value(loaded: _Json, depth: int) -> Value:
     if isinstance(loaded, bool):
         return Plain(str(loaded).lower())
     if loaded is None or isinstance(loaded, str):
@@ -128,6 +134,4 @@ def _value(loaded: object, depth: int) -> Value:
         raise BrokenIndex(f"JSON nested deeper than {DEFAULT_LIMITS.depth}")
     if isinstance(loaded, list):
         return [_value(item, depth - 1) for item in loaded]
-    if isinstance(loaded, dict):
-        return {str(key): _value(item, depth - 1) for key, item in loaded.items()}
-    raise AssertionError(f"JSON has no {type(loaded).__name__}")
+    return {key: _value(item, depth - 1) for key, item in loaded.items()}

@@ -111,9 +111,7 @@ class HelmRepo:
             )
         url, archive = await self._first_archive(route, view, entry)
         provenance = await self._provenance(route, url)
-        conversion = await to_thread.run_sync(
-            convert, archive.metadata, archive.digest, archive.size, entry, provenance
-        )
+        conversion = await to_thread.run_sync(_build, archive, entry, provenance)
         await self._keep(conversion.config)
         return Fetched(
             Manifest(conversion.manifest, OCI_MANIFEST, conversion.manifest_digest),
@@ -253,6 +251,13 @@ def _read_metadata(stream: BinaryIO) -> ChartMetadata:
         return parse_metadata(files)
     except (ArchiveError, MetadataError) as error:
         raise Corrupt(f"the archive is no chart: {error}", "archive_invalid") from error
+
+
+def _build(archive: _Archive, entry: ChartVersion, provenance: Descriptor | None) -> Conversion:
+    try:
+        return convert(archive.metadata, archive.digest, archive.size, entry, provenance)
+    except MetadataError as error:
+        raise Corrupt(f"the chart cannot be an artifact: {error}", "archive_invalid") from error
 
 
 def _require_origin(answer: Answer, url: HttpUrl) -> None:

@@ -33,7 +33,7 @@ class Upstreams:
         """Raise Unavailable (offline), Denied, UnknownHost or Corrupt for what must not be followed."""
         if self.is_offline or self.rule_set.egress.mode is EgressMode.OFFLINE:
             raise Unavailable("offline: nothing is asked upstream")
-        upstream, actual = self._upstream_of(url)
+        upstream, actual = self._upstream_of(url, target)
         self._require_allowed(url, upstream)
         if upstream is None:
             _require_https(url)
@@ -48,22 +48,25 @@ class Upstreams:
             self._tls(upstream),
         )
 
-    def _upstream_of(self, url: HttpUrl) -> tuple[Upstream | None, HttpUrl]:
+    def _upstream_of(self, url: HttpUrl, target: Target) -> tuple[Upstream | None, HttpUrl]:
         """The upstream that a URL belongs to, and the URL as that upstream is dialled.
 
         A URL below some upstream's ``url`` is meant as it stands; one below a key is moved to its ``url``;
-        one elsewhere on the origin of a ``url`` is that upstream's too.
+        one elsewhere on the origin of a ``url`` is that upstream's too. Of several the target's own is meant.
         """
-        holding = max(self._with_url_holding(url), key=lambda found: len(found.url.path), default=None)
+        own = self.rule_set.upstream_for(target.place)
+        holding = max(
+            self._with_url_holding(url),
+            key=lambda found: (len(found.url.path.rstrip("/")), found is own),
+            default=None,
+        )
         if holding is not None:
             return holding, url
         named = self.rule_set.upstream_for(url.place)
         if named is not None:
             return named, _moved(url, named)
-        for upstream in self.rule_set.upstreams.values():
-            if upstream.url.origin == url.origin:
-                return upstream, url
-        return None, url
+        beside = [one for one in self.rule_set.upstreams.values() if one.url.origin == url.origin]
+        return max(beside, key=lambda found: found is own, default=None), url
 
     def _with_url_holding(self, url: HttpUrl) -> Iterator[Upstream]:
         for upstream in self.rule_set.upstreams.values():

@@ -35,7 +35,7 @@ appVersion: '1'
 tags: t
 condition: c
 icon: i
-maintainers: [{url: u, email: e, name: n}, {}]
+maintainers: [{url: u, email: e, name: m}, {}]
 keywords: [k, '']
 description: d
 sources: [s]
@@ -70,7 +70,7 @@ other: ignored
         '[{"name": "d", "version": "v", "repository": "r", "condition": "c", "tags": ["t"], "enabled": true, '
         '"import-values": ["x"], "alias": "al"}, {"name": "", "repository": ""}]'
     )
-    assert json.dumps(found["maintainers"]) == '[{"name": "n", "email": "e", "url": "u"}, {}]'
+    assert json.dumps(found["maintainers"]) == '[{"name": "m", "email": "e", "url": "u"}, {}]'
     assert json.dumps(found["annotations"]) == '{"a": "1", "b": "2"}'
     assert found["keywords"] == ("k", "")
 
@@ -81,12 +81,41 @@ def test_a_bare_chart_has_three_members() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1.10", "1e3", "0x1F", "on", "2001-01-01", "12:30:45", "1_000", "true", "010"]
+    ("written", "printed"),
+    [
+        ("1.10", "1.1"),
+        ("1.0", "1"),
+        ("-5", "-5"),
+        ("+7", "7"),
+        ("010", "8"),
+        ("0o17", "15"),
+        ("0x1F", "31"),
+        ("-0b11", "-3"),
+        ("1_000", "1000"),
+        ("1e3", "1000"),
+        ("1e-5", "1e-05"),
+        ("123456.7", "123456.7"),
+        ("1234567.8", "1.2345678e+06"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("18446744073709551616", "1.8446744e+19"),
+        ("1e39", "+Inf"),
+        ("-1e39", "-Inf"),
+        (".inf", "+Inf"),
+        ("-.INF", "-Inf"),
+        (".nan", "NaN"),
+        ("on", "true"),
+        ("FALSE", "false"),
+        ("2001-01-01", "2001-01-01"),
+        ("12:30:45", "12:30:45"),
+        ("1e400", "1e400"),
+        ("_1", "_1"),
+    ],
 )
-def test_strings_keep_the_text_that_is_written(text: str) -> None:
-    assert members(f"appVersion: {text}") == {"appVersion": text}
-    assert members(f"annotations: {{a: {text}}}") == {"annotations": {"a": text}}
-    assert members(f"keywords: [{text}]") == {"keywords": (text,)}
+def test_a_scalar_without_quotes_is_the_string_that_helm_makes_of_it(written: str, printed: str) -> None:
+    assert members(f"appVersion: {written}") == {"appVersion": printed}
+    assert members(f"annotations: {{a: {written}}}") == {"annotations": {"a": printed}}
+    assert members(f"keywords: [{written}]") == {"keywords": (printed,)}
+    assert members(f"appVersion: '{written}'") == {"appVersion": written}
 
 
 def test_null_is_the_empty_value_of_every_type() -> None:
@@ -152,13 +181,13 @@ class TestRequirements:
     def test_they_join_what_chart_yaml_has_item_by_item_as_go_decodes(self) -> None:
         chart = parse(
             BASE + "home: kept\ndependencies: [{name: a, condition: c}, {name: gone}]\nannotations: {a: x}",
-            "dependencies: [{name: b, version: 1.x}]\nhome: ~\nannotations: {b: y}",
+            "dependencies: [{name: b, version: 1.x}]\nhome: ~\nannotations: {b: z}",
         )
         assert [dependency.to_json() for dependency in chart.dependencies] == [
             {"name": "b", "version": "1.x", "repository": "", "condition": "c"}
         ]
         assert chart.home == "kept"
-        assert chart.annotations == {"a": "x", "b": "y"}
+        assert chart.annotations == {"a": "x", "b": "z"}
 
     def test_an_empty_list_takes_the_dependencies_away_and_an_empty_file_nothing(self) -> None:
         with_one = BASE + "dependencies: [{name: a}]"

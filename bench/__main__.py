@@ -1,0 +1,36 @@
+"""``python -m bench [--json] [NAME…]``: run all benches, or those named; exit 0 whatever they find."""
+
+import argparse
+import json
+
+from bench import blobs, cold, convert, lag, start, warm
+from bench.figures import Figure, as_table
+
+BENCHES = {
+    "cold": cold.run,
+    "warm": warm.run,
+    "blobs": blobs.run,
+    "start": start.run,
+    "lag": lag.run,
+    "convert": convert.run,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure; print ratios of one run.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; all without one")
+    parser.add_argument("--json", action="store_true", dest="is_json")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHES):
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    figures: list[Figure] = []
+    for name in options.names or BENCHES:
+        figures += BENCHES[name]()
+    if options.is_json:
+        print(json.dumps([figure.to_json() for figure in figures], ensure_ascii=False, indent=2))
+    else:
+        print(as_table(figures))
+
+
+if __name__ == "__main__":
+    main()

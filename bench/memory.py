@@ -1,0 +1,69 @@
+"""How much memory a process and its children hold, as the kernel counts it. (Linux.)"""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_MB = 1_000_000
+_PAUSE_SECONDS = 0.005
+_HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class Peak:
+    """``megabytes``: how far the process, with its children, rose above what it held before."""
+
+    megabytes: float = 0.0
+
+
+def worker_of(supervisor: int) -> int:
+    """The one worker process of a ``gateway serve``."""
+    (worker,) = psutil.Process(supervisor).children()
+    return worker.pid
+
+
+def resident_megabytes(pid: int) -> float:
+    resident: int = psutil.Process(pid).memory_info().rss
+    return resident / _MB
+
+
+@contextmanager
+def watched(pid: int) -> Iterator[Peak]:
+    """Find out the peak while the block runs: the kernel's own mark for the process, samples for children."""
+    peak, is_over, children = Peak(), threading.Event(), [0]
+    before = resident_megabytes(pid)
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # sets VmHWM back to what is resident now
+
+    def sample() -> None:
+        while not is_over.wait(_PAUSE_SECONDS):
+            children[0] = max(children[0], _children_bytes(pid))
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        yield peak
+    finally:
+        is_over.set()
+        sampler.join()
+    peak.megabytes = _high_water_megabytes(pid) - before + children[0] / _MB
+
+
+def _high_water_megabytes(pid: int) -> float:
+    found = _HIGH_WATER.search(Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024 / _MB
+
+
+def _children_bytes(pid: int) -> int:
+    total = 0
+    for child in psutil.Process(pid).children(recursive=True):
+        try:
+            total += child.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total

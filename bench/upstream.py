@@ -1,0 +1,72 @@
+"""The Helm repository that is pulled from: a folder over TLS, in a process of its own."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+
+import trustme
+
+from bench.processes import first_line, started
+from tests.fakes.charts import make_chart
+from tests.fakes.helm_repo import HelmRepo
+from tests.fakes.index_maker import make_index
+from tests.fakes.server import server_tls
+
+VERSION = "0.0.5"
+_CA = "ca.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """``url`` is the repository's; ``secrets_dir`` holds the certificate to trust, ``ca.pem``."""
+
+    url: str
+    secrets_dir: Path
+
+    @property
+    def ca_file(self) -> Path:
+        return self.secrets_dir / _CA
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Upstream]:
+    """Serve what lies in ``folder``; the certificate goes beside it."""
+    secrets_dir = folder.with_name(f"{folder.name}-secrets")
+    secrets_dir.mkdir(exist_ok=True)
+    with started("bench.upstream", folder, secrets_dir / _CA) as process:
+        yield Upstream(first_line(process), secrets_dir)
+
+
+def make_repository(folder: Path, charts: int, size_bytes: int, archive_bytes: int, archives: int) -> list[str]:
+    """Write a repository whose index has ``size_bytes``; return the charts that have a real archive.
+
+    They are spread over the index evenly, and have it for VERSION.
+    """
+    folder.mkdir()
+    index = make_index(charts, size_bytes).replace(b"https://charts.example/", b"")
+    names = [f"chart-{(2 * number + 1) * charts // (2 * archives):03d}" for number in range(archives)]
+    for number, name in enumerate(names):
+        archive = make_chart(name, VERSION, {"templates/all.yaml": Random(number).randbytes(archive_bytes)})
+        (folder / f"{name}-{VERSION}.tgz").write_bytes(archive)
+        made_up = sha256(f"{name}-{VERSION}".encode()).hexdigest().encode()
+        assert made_up in index
+        index = index.replace(made_up, sha256(archive).hexdigest().encode())
+    (folder / "index.yaml").write_bytes(index)
+    return names
+
+
+def main(folder: Path, ca_file: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(ca_file))
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with HelmRepo(files, prefix="charts", tls=server_tls(authority)) as repository:
+        print(repository.url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
