@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 
 from gateway.helm.document import DocumentError, Plain, Value, parse_document
-from gateway.helm.index_cut import NotQuick, find_block
+from gateway.helm.index_cut import Block, NotQuick, find_block
+from gateway.helm.index_items import cut_items
 from gateway.helm.version import parse_version
 
 # Scalars without quotes that YAML reads as numbers or booleans: Helm cannot decode them into a string.
@@ -49,13 +50,33 @@ def find_chart(content: bytes, chart: str) -> ChartEntries | None:
     block = find_block(content, chart)
     if block is None:
         return None
+    return _read_block(content, block)
+
+
+def find_versions(content: bytes, chart: str, versions: frozenset[str]) -> ChartEntries | None:
+    """Return those entries of ``chart`` whose version is one of ``versions``, by the quick way.
+
+    For a chart of a thousand versions that is much quicker than find_chart. None is skipped, for none is
+    asked for that could be. Raise NotQuick as find_chart does.
+    """
+    block = find_block(content, chart)
+    if block is None:
+        return None
     try:
-        members = parse_document(content[block.start : block.end])
+        items = cut_items(content, block, versions)
+        entries = [read_entries(parse_document(item)) for item in items]
+    except (NotQuick, DocumentError):
+        entries = [_read_block(content, block)]
+    return ChartEntries(
+        tuple(version for found in entries for version in found.versions if version.version in versions)
+    )
+
+
+def _read_block(content: bytes, block: Block) -> ChartEntries:
+    try:
+        return read_entries(parse_document(content[block.start : block.end]))
     except DocumentError as error:
         raise NotQuick(f"the chart's lines do not parse alone: {error}") from error
-    if not isinstance(members, dict) or list(members) != [chart]:
-        raise NotQuick("the chart's lines hold more than the chart")
-    return read_entries(members[chart])
 
 
 def read_entries(value: Value) -> ChartEntries:
@@ -77,7 +98,7 @@ def _read_entry(entry: Value) -> ChartVersion | str:
     if version is None:
         return f"its version is {_shown(entry.get('version'))}"
     if parse_version(version) is None:
-        return f"its version {_shown(version)} is no SemVer"
+        return f"its version {version[:_LONGEST_SHOWN]!a} is no SemVer"
     return ChartVersion(
         name, version, _urls(entry.get("urls")), _digest(entry.get("digest")), _created(entry)
     )

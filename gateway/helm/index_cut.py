@@ -55,7 +55,7 @@ class NotQuick(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where the lines of one chart begin and end, and the columns of its key and of its items."""
+    """Where the items of one chart begin and end, and the columns of its key and of its items."""
 
     start: int
     end: int
@@ -72,7 +72,7 @@ class _Entries:
 
 
 def find_block(content: bytes, chart: str) -> Block | None:
-    """Return where the lines of ``chart`` are, its key first; None when ``entries`` has no such key for sure.
+    """Return where the items of ``chart`` are; None when ``entries`` certainly has no such key.
 
     Raise NotQuick where neither can be proven. The block's end is right only if its lines parse alone.
     """
@@ -90,16 +90,16 @@ def find_block(content: bytes, chart: str) -> Block | None:
     return _block(content, places[0], places[0] + len(key), entries.indent)
 
 
-def ends_at_a_key(content: bytes, block: Block) -> bool:
-    """Tell whether the block's end is surely right, even if its lines are not parsed."""
+def ends_for_sure(content: bytes, block: Block) -> bool:
+    """Tell whether the block's end is right even if its lines are not parsed: in no quotes, no flow collection."""
     if block.end == len(content):
         return True
     if not is_outside_quotes(content, block.end):
         return False
-    next_key = re.compile(rb" {%d}%b:" % (block.indent, _NAME)).match(content, block.end)
-    if next_key is not None and _first_item(content, next_key.end(), block.indent) is not None:
-        return True  # in a flow collection no «- » may follow
-    return b"]" not in content[block.end :] and b"}" not in content[block.end :]
+    key = re.compile(rb" {%d}%b:" % (block.indent, _NAME)).match(content, block.end)
+    if key is not None and _first_item(content, key.end(), block.indent) is not None:
+        return True
+    return content.find(b"]", block.end) < 0 and content.find(b"}", block.end) < 0
 
 
 def _refuse_other_breaks(content: bytes) -> None:
@@ -156,20 +156,19 @@ def _has_column_0(content: bytes, start: int, stop: int) -> bool:
 
 
 def _block(content: bytes, place: int, key_end: int, indent: int) -> Block:
-    item_indent = _first_item(content, key_end, indent)
-    if item_indent is None:
+    item = _first_item(content, key_end, indent)
+    if item is None:
         raise NotQuick("the chart's key has no block sequence")
     if not is_outside_quotes(content, place + 1):
         raise NotQuick("the chart's key may stand inside quotes")
     after = re.compile(rb"\n(?! {%d}-(?:[ \r\n]|\Z))(?= {0,%d}[^ \r\n#])" % (indent, indent))
     end = after.search(content, key_end)
-    return Block(place + 1, len(content) if end is None else end.start() + 1, indent, item_indent)
+    return Block(item.start(1), len(content) if end is None else end.start() + 1, indent, len(item[1]))
 
 
-def _first_item(content: bytes, key_end: int, indent: int) -> int | None:
-    """Return the column of the sequence that follows a key at its line's end, if one does."""
-    item = re.compile(rb" *+\r?" + _BLANKS + rb"\n( {%d,})-[ \r\n]" % indent).match(content, key_end)
-    return None if item is None else len(item[1])
+def _first_item(content: bytes, key_end: int, indent: int) -> re.Match[bytes] | None:
+    """Match up to the first item of the sequence after a key; its indentation is the group."""
+    return re.compile(rb" *+\r?" + _BLANKS + rb"\n( {%d,})-[ \r\n]" % indent).match(content, key_end)
 
 
 def _strides(content: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:

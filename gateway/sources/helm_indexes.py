@@ -167,10 +167,10 @@ class HelmIndexes:
         async with self._http.get(url, route.target, headers) as answer:
             if answer.status == 304 and shelved is not None and validators:
                 return await self._confirmed(shelved)
-            _require_index(answer, url)
+            _require_index(answer, route)
             content = b"".join([chunk async for chunk in answer.chunks(self._max_index_bytes)])
             etag, last_modified = answer.validator("etag"), answer.validator("last-modified")
-        _refuse_html(content, route, url)
+        _refuse_html(content, route)
         fetched = ShelvedIndex(
             url=str(url),
             digest=await to_thread.run_sync(Digest.of, content),
@@ -253,17 +253,17 @@ def _validators(shelved: ShelvedIndex) -> dict[str, str]:
     return {name: value for name, value in pairs.items() if value is not None}
 
 
-def _require_index(answer: Answer, url: HttpUrl) -> None:
+def _require_index(answer: Answer, route: Route) -> None:
     if answer.status in (404, 410):
-        raise MissingName(f"there is no Helm repository at {url.place.removesuffix('/index.yaml')}")
+        raise MissingName(f"there is no Helm repository at {route.target.place}")
     answer.require_ok("index.yaml")
 
 
-def _refuse_html(content: bytes, route: Route, url: HttpUrl) -> None:
+def _refuse_html(content: bytes, route: Route) -> None:
     """A page where an index should be: a broken repository, or a host that never was one."""
     if not content[:256].lstrip().lower().startswith(_HTML_STARTS):
         return
-    message = f"{url.host} answers with a web page where an index.yaml should be"
+    message = f"{route.target.place} answers with a web page where an index.yaml should be"
     if route.upstream is None or route.upstream.kind is UpstreamKind.AUTO:
         raise MissingName(message)
     raise Corrupt(message, "index_invalid")

@@ -50,9 +50,10 @@ class Directory(Protocol):
 
 @dataclass(slots=True)
 class Answer:
-    """An upstream's answer with its body still to come."""
+    """An upstream's answer, its body still to come. ``name`` is what clients may be told of its sender."""
 
     url: HttpUrl
+    name: str
     has_credentials: bool
     _response: httpx.Response
     _limits: HttpLimits
@@ -85,18 +86,18 @@ class Answer:
             case "gzip":
                 pieces = _inflate(self._raw())
             case other:
-                raise Corrupt(f"{self.url.host} sent the coding {other[:40]!r}, which was not asked for")
+                raise Corrupt(f"{self.name} sent the coding {other[:40]!r}, which was not asked for")
         received = 0
         async for piece in pieces:
             received += len(piece)
             if received > limit_bytes:
-                raise Corrupt(f"{self.url.host} sent more than {limit_bytes} bytes", "too_large")
+                raise Corrupt(f"{self.name} sent more than {limit_bytes} bytes", "too_large")
             yield piece
 
     def _refuse_unframed(self) -> None:
         """A body that ends where the connection ends cannot be told from one that was cut."""
         if self.header("content-length") is None and self.header("transfer-encoding") is None:
-            raise Corrupt(f"{self.url.host} sent a body without a length", "truncated")
+            raise Corrupt(f"{self.name} sent a body without a length", "truncated")
 
     async def _raw(self) -> AsyncIterator[bytes]:
         started = self._monotonic()
@@ -107,12 +108,12 @@ class Answer:
                 self._require_pace(self._monotonic() - started, received)
                 yield chunk
         except httpx.HTTPError as error:
-            raise outcome_of_error(error, self.url.host) from error
+            raise outcome_of_error(error, self.name) from error
 
     def _require_pace(self, seconds: float, received: int) -> None:
         too_slow = received < (seconds - self._limits.grace_seconds) * self._limits.least_bytes_per_second
         if too_slow or seconds > self._limits.total_seconds:
-            raise Unavailable(f"{self.url.host} sends too slowly: {received} bytes in {seconds:.0f} s")
+            raise Unavailable(f"{self.name} sends too slowly: {received} bytes in {seconds:.0f} s")
 
 
 class Http:
@@ -135,11 +136,15 @@ class Http:
                 location = response.headers.get("location")
                 if response.status_code not in _REDIRECTS or location is None:
                     yield Answer(
-                        destination.url, destination.authorization is not None, response, self._limits
+                        destination.url,
+                        destination.name,
+                        destination.authorization is not None,
+                        response,
+                        self._limits,
                     )
                     return
-            url = _next_hop(destination.url, location)
-        raise Corrupt(f"{url.host} redirects more than {_MAX_REDIRECTS} times", "too_many_redirects")
+            url = _next_hop(destination, location)
+        raise Corrupt(f"{destination.name} redirects more than {_MAX_REDIRECTS} times", "too_many_redirects")
 
     @asynccontextmanager
     async def _ask(
@@ -156,9 +161,9 @@ class Http:
             async with asyncio.timeout(self._limits.connect_seconds + self._limits.first_byte_seconds):
                 response = await transport.handle_async_request(request)
         except TimeoutError as error:
-            raise Unavailable(f"{destination.url.host} did not answer in time") from error
+            raise Unavailable(f"{destination.name} did not answer in time") from error
         except httpx.HTTPError as error:
-            raise outcome_of_error(error, destination.url.host) from error
+            raise outcome_of_error(error, destination.name) from error
         try:
             yield response
         finally:
@@ -191,7 +196,7 @@ def outcome_of_error(error: httpx.HTTPError, host: str) -> Outcome:
 
 
 def _outcome_of_status(answer: Answer, what: str) -> Outcome:
-    host, status = answer.url.host, answer.status
+    host, status = answer.name, answer.status
     message = f"{host} answered {status} for {what}"
     if status in _GONE:
         return Missing(message)
@@ -217,12 +222,12 @@ def _headers(destination: Destination, headers: Mapping[str, str]) -> dict[str, 
     return own
 
 
-def _next_hop(url: HttpUrl, location: str) -> HttpUrl:
+def _next_hop(destination: Destination, location: str) -> HttpUrl:
     try:
-        return parse_upstream_url(urljoin(str(url), location.partition("#")[0]))
+        return parse_upstream_url(urljoin(str(destination.url), location.partition("#")[0]))
     except (UrlError, ValueError) as error:
         raise Corrupt(
-            f"{url.host} redirects to a place that is not followed: {error}", "bad_redirect"
+            f"{destination.name} redirects to a place that is not followed: {error}", "bad_redirect"
         ) from error
 
 

@@ -26,9 +26,10 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a URL is really dialled, and with what."""
+    """Where a URL is really dialled, and with what. ``name`` is what clients may be told of it."""
 
     url: HttpUrl
+    name: str
     authorization: str | None = None
     may_be_private: bool = False
     tls: TlsFiles = TlsFiles()
@@ -88,7 +89,7 @@ def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
 
 async def verify_guard() -> None:
     """Dial loopback through the guard; raise RuntimeError if anything but a refusal comes back."""
-    transport = Transports().for_destination(Destination(HttpUrl("http", "127.0.0.1", 9)))
+    transport = Transports().for_destination(Destination(HttpUrl("http", "127.0.0.1", 9), "loopback"))
     try:
         await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1:9/"))
     except httpx.ConnectError as error:

@@ -37,12 +37,13 @@ class Upstreams:
         self._require_allowed(url, upstream)
         if upstream is None:
             _require_https(url)
-            return Destination(url, None, self.may_dial_private, self._tls(None))
+            return Destination(url, url.host, None, self.may_dial_private, self._tls(None))
         if not self._is_trusted(upstream, target):
             tls = replace(self._tls(upstream), cert_file=None, key_file=None)
-            return Destination(actual, None, self.may_dial_private, tls)
+            return Destination(actual, upstream.key, None, self.may_dial_private, tls)
         return Destination(
             actual,
+            upstream.key,
             self.secrets.authorization(upstream),
             self.may_dial_private or upstream.allow_private,
             self._tls(upstream),

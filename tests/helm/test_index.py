@@ -1,12 +1,11 @@
 """One chart out of an index: what is found, what is left out, and when only a whole parse can tell."""
 
-import time
-
 import pytest
 
+from gateway.helm.document import Plain, Value
 from gateway.helm.index import ChartEntries, ChartVersion, find_chart, read_entries
 from gateway.helm.index_cut import NotQuick
-from gateway.helm.index_whole import find_in_normalised, normalise_index
+from gateway.helm.index_whole import BrokenIndex, find_in_normalised, normalise_index
 from tests.fakes.index_maker import make_index
 
 _INDEX = b"""apiVersion: v1
@@ -51,7 +50,9 @@ def versions_of(content: bytes, chart: str) -> list[str]:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b"---\n", b"# it's\n\n"], ids=["", "bom", "marker", "comment"])
+@pytest.mark.parametrize(
+    "start", [b"", b"\xef\xbb\xbf", b"---\n", b"# it's\n\n"], ids=["", "bom", "marker", "comment"]
+)
 @pytest.mark.parametrize("chart", ["argo", "argo-cd", "argo-cd-apps"], ids=["first", "middle", "last"])
 def test_a_chart_is_found_quickly_wherever_it_stands(chart: str, start: bytes, end: str) -> None:
     content = (start + _INDEX).replace(b"\n", end.encode())
@@ -74,7 +75,9 @@ def test_an_entry_is_read_whole() -> None:
     )
 
 
-@pytest.mark.parametrize("chart", ["absent", "arg", "cd", "apps", "argo-cd-app", "generated", "entries", "x_y.z"])
+@pytest.mark.parametrize(
+    "chart", ["absent", "arg", "cd", "apps", "argo-cd-app", "generated", "entries", "x_y.z"]
+)
 def test_an_absent_chart_is_known_to_be_absent_quickly(chart: str) -> None:
     assert find_chart(_INDEX, chart) is None
     assert versions_of(_INDEX, chart) == []
@@ -98,8 +101,16 @@ def test_any_indentation_is_quick(indent: int, item_indent: int) -> None:
 
 
 def test_members_before_the_entries_may_be_any_simple_ones() -> None:
-    head = b"annotations:\n  a/b: 'c'\n  d: \"e\"\napiVersion: 'v1'\nserverInfo: {}\ngenerated: 2021-05-21T13:04:19Z\n"
-    assert versions_of(head + _INDEX.removeprefix(b"apiVersion: v1\n").split(b"generated")[0], "argo") == ["1.0.0"]
+    head = b"""annotations:
+  a/b: 'c'
+  d: "e"
+apiVersion: 'v1'
+serverInfo: {}
+generated: 2021-05-21T13:04:19Z
+"""
+    assert versions_of(head + _INDEX.removeprefix(b"apiVersion: v1\n").split(b"generated")[0], "argo") == [
+        "1.0.0"
+    ]
 
 
 def test_a_thousand_versions_are_found_in_their_order() -> None:
@@ -109,12 +120,12 @@ def test_a_thousand_versions_are_found_in_their_order() -> None:
 
 
 def test_an_index_of_many_strides_is_searched_whole() -> None:
-    content = make_index(charts=30, size_bytes=4_000_000)
+    content = make_index(charts=12, size_bytes=2_200_000)
     normalised = normalise_index(content)
-    for number in range(30):
+    for number in range(12):
         chart = f"chart-{number:03d}"
         assert find_chart(content, chart) == find_in_normalised(normalised, chart)
-    assert find_chart(content, "chart-030") is None
+    assert find_chart(content, "chart-012") is None
 
 
 _ARGO = "  argo:\n  - {name: argo, version: 1.0.0}\n"
@@ -161,9 +172,111 @@ _PROSE = "  argo-cd:\n  - {name: argo-cd, version: 9.9.9}\n"
         ("alone", "apiVersion: v1\nentries:\n  argo-cd:\n  - 'it\n  is'\n"),
         ("alone", "apiVersion: v1\nentries:\n  argo-cd:\n  - [it,\n  is]\n"),
         ("alone", f"apiVersion: v1\nentries:\n  argo-cd:\n  - {'[' * 100}{']' * 100}\n"),
-        ("more than", "apiVersion: v1\nentries:\n  argo:\n  - [\n  argo-cd:\n  - a\n  ]\n"),
     ],
 )  # fmt: skip
 def test_another_style_is_left_to_the_whole_parse(reason: str, text: str) -> None:
     with pytest.raises(NotQuick, match=reason):
         find_chart(text.encode(), "argo-cd")
+
+
+@pytest.mark.parametrize("chart", ["", "a b", "../x", "a/b", "argo-cd:", "it's", "-", "é", "a\n"])
+def test_a_name_that_is_no_plain_key_is_left_to_the_whole_parse(chart: str) -> None:
+    with pytest.raises(NotQuick, match="plain chart name"):
+        find_chart(_INDEX, chart)
+
+
+def test_a_fault_outside_the_chart_does_not_hide_the_chart() -> None:
+    entries = find_chart(_INDEX + b"}\n", "argo-cd")
+    assert entries is not None
+    assert len(entries.versions) == 2
+    with pytest.raises(BrokenIndex):
+        normalise_index(_INDEX + b"}\n")
+
+
+def _read(**members: Value) -> ChartEntries:
+    return read_entries([{"name": "argo", "version": "1.0.0", **members}])
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (None, "the entry is no mapping"),
+        (["name"], "the entry is no mapping"),
+        ({"version": "1.0.0"}, "its name is missing"),
+        ({"name": "", "version": "1.0.0"}, "its name is ''"),
+        ({"name": Plain("12"), "version": "1.0.0"}, "its name is 12 without quotes"),
+        ({"name": ["argo"], "version": "1.0.0"}, "its name is no text"),
+        ({"name": "\ud800", "version": "1.0.0"}, "its name is '\\ud800'"),
+        ({"name": "argo"}, "its version is missing"),
+        ({"name": "argo", "version": Plain("1.10")}, "its version is 1.10 without quotes"),
+        ({"name": "argo", "version": Plain("3")}, "its version is 3 without quotes"),
+        ({"name": "argo", "version": Plain("true")}, "its version is true without quotes"),
+        ({"name": "argo", "version": {"a": "b"}}, "its version is no text"),
+        ({"name": "argo", "version": Plain("latest")}, "its version 'latest' is no SemVer"),
+        ({"name": "argo", "version": "1.0.0.0"}, "its version '1.0.0.0' is no SemVer"),
+        ({"name": "argo", "version": "x" * 100}, f"its version '{'x' * 80}' is no SemVer"),
+    ],
+)
+def test_an_entry_that_helm_would_refuse_is_left_out_and_told(entry: Value, reason: str) -> None:
+    good: Value = {"name": "argo", "version": "1.0.0"}
+    assert read_entries([good, entry, good]) == ChartEntries(
+        versions=(ChartVersion("argo", "1.0.0"), ChartVersion("argo", "1.0.0")), skipped=((1, reason),)
+    )
+
+
+@pytest.mark.parametrize("value", [None, "text", {}, {"name": "argo"}, []])
+def test_anything_but_a_list_holds_no_versions(value: Value) -> None:
+    assert read_entries(value) == ChartEntries()
+
+
+@pytest.mark.parametrize("version", ["1.10", Plain("1.1.0"), Plain("v3"), "3", Plain("1.0.0-rc.1+b.2")])
+def test_a_version_is_kept_as_it_is_written(version: str) -> None:
+    assert _read(version=version).versions == (ChartVersion("argo", str(version)),)
+
+
+def test_a_name_other_than_the_key_is_kept_for_the_caller_to_refuse() -> None:
+    assert _read(name="../proj1/x").versions == (ChartVersion("../proj1/x", "1.0.0"),)
+
+
+@pytest.mark.parametrize(
+    ("urls", "kept"),
+    [
+        (None, ()),
+        ([], ()),
+        ("a.tgz", ()),
+        ({"a": "b"}, ()),
+        ([None, "", Plain("7"), ["x"], "\udc00"], ()),
+        ([Plain("a.tgz"), None, "oci://b.example/c"], ("a.tgz", "oci://b.example/c")),
+    ],
+)
+def test_urls_are_the_texts_of_a_list(urls: Value, kept: tuple[str, ...]) -> None:
+    assert _read(urls=urls).versions[0].urls == kept
+
+
+@pytest.mark.parametrize(
+    ("digest", "kept", "is_malformed"),
+    [
+        (None, None, False),
+        ("", None, False),
+        ("0123456789abcdef" * 4, "0123456789abcdef" * 4, False),
+        ("SHA256:" + "0123456789ABCDEF" * 4, "0123456789abcdef" * 4, False),
+        (Plain("1" * 64), "1" * 64, False),
+        ("sha256:Abc", "sha256:Abc", True),
+        ("sha512:" + "0" * 128, "sha512:" + "0" * 128, True),
+        (["a"], "no text", True),
+        ("\ud800", "no text", True),
+    ],
+)
+def test_a_digest_is_bare_lower_case_or_as_written(
+    digest: Value, kept: str | None, is_malformed: bool
+) -> None:
+    (version,) = _read(digest=digest).versions
+    assert (version.digest, version.has_malformed_digest) == (kept, is_malformed)
+
+
+@pytest.mark.parametrize(
+    ("created", "kept"),
+    [(None, None), ("", None), (["x"], None), ("\ud800", None), (Plain("2021-05-21"), "2021-05-21")],
+)
+def test_a_time_is_a_text_or_none(created: Value, kept: str | None) -> None:
+    assert _read(created=created).versions[0].created == kept

@@ -8,21 +8,69 @@ from hypothesis import strategies as st
 from gateway.helm.index_quotes import is_outside_quotes
 
 _PARTS = st.sampled_from(
-    """a b it ' " '' \\" "a" 'b' [ ] { } , , : a: key: - ? # \x20# \x20 | > |- |2 &a *a !t é % @ ` / ( ) . ~ - --- ... < + s' \\""".split(
-        " "
+    (
+        "a",
+        "b",
+        "it",
+        "'",
+        '"',
+        "''",
+        '\\"',
+        '"a"',
+        "'b'",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ",",
+        ":",
+        "a:",
+        "key:",
+        "-",
+        "?",
+        "#",
+        "|",
+        ">",
+        "|-",
+        "|2",
+        "&a",
+        "*a",
+        "!t",
+        "%",
+        "@",
+        "`",
+        "/",
+        "(",
+        ")",
+        ".",
+        "~",
+        "-",
+        "---",
+        "...",
+        "<",
+        "+",
+        "s'",
+        "\\",
+        "é",
     )
 )
 _INDENTS = st.sampled_from(("", "", " ", "  ", "    ", "      ", "\t"))
 _LINES = st.builds(lambda indent, parts: indent + " ".join(parts), _INDENTS, st.lists(_PARTS, max_size=4))
-_OPENING = st.sampled_from(("a:", 'a: "', "a: '", '- "', "a: |", "a: [", "- {", 'x: "foo', "- 'a", "a: 'it''s", 'a: {b: "c'))
+_OPENING = st.sampled_from(
+    ("a:", 'a: "', "a: '", '- "', "a: |", "a: [", "- {", 'x: "foo', "- 'a", "a: 'it''s", 'a: {b: "c')
+)
 _CLOSING = st.sampled_from(('"', "'", "  '", '  "', "']}", '"]', "}", "]", "", "  b: c", '"}'))
 _TEXTS = st.builds(
-    lambda first, lines, last: "\n".join([first, *lines, last, ""]), _OPENING, st.lists(_LINES, max_size=6), _CLOSING
+    lambda first, lines, last: "\n".join([first, *lines, last, ""]),
+    _OPENING,
+    st.lists(_LINES, max_size=6),
+    _CLOSING,
 )
 
 
 def lines_inside_quotes(content: bytes) -> set[int]:
-    """Return the numbers of the lines that begin inside a quoted scalar, as libyaml reads it; none if it cannot."""
+    """Return the lines that begin inside a quoted scalar, by number, as libyaml reads them, if it can."""
     try:
         for _ in yaml.parse(content, Loader=yaml.CLoader):
             pass
@@ -33,9 +81,7 @@ def lines_inside_quotes(content: bytes) -> set[int]:
         for token in yaml.scan(content, Loader=yaml.CLoader)
         if isinstance(token, yaml.ScalarToken) and token.style in ("'", '"')
     ]
-    return {
-        line for token in quoted for line in range(token.start_mark.line + 1, token.end_mark.line + 1)
-    }
+    return {line for token in quoted for line in range(token.start_mark.line + 1, token.end_mark.line + 1)}
 
 
 def line_starts(content: bytes) -> list[int]:
@@ -62,7 +108,7 @@ def test_a_line_inside_quotes_is_never_called_outside(text: str) -> None:
         "a: 'it''s\n  argo:\n  '\n",
         'a: "\\"x\n  argo:\n  "\n',
         'a: "x\\\n  argo:\n  "\n',
-        "- a: |\n    b: 'x\n  c: \"\n  argo:\n  \"\n",  # a quote in a block scalar opens nothing
+        '- a: |\n    b: \'x\n  c: "\n  argo:\n  "\n',  # a quote in a block scalar opens nothing
         "- a: |\n    b: x\n  c: '\n  argo:\n  '\n",
         "a: ['x\n  k: ', 'z\n  argo:\n  ']\n",  # the first quote closes, in a flow sequence
         "a: [x, 'y\n  argo:\n  ']\n",
@@ -95,12 +141,12 @@ def test_a_key_in_prose_is_not_called_outside(text: str) -> None:
         "description: Let's encrypt, or don't (it's fine)\n",
         'description: say "no", it is\n  free\n',
         'artifacthub.io/changes: "- kind: fixed\\n  description: it\'s \\"it\\"\\n"\n',
-        "annotations:\n  a: |\n    - it's\n    - \"it\"\ncreated: \"2021\"\nversion: '1.0'\n",
+        'annotations:\n  a: |\n    - it\'s\n    - "it"\ncreated: "2021"\nversion: \'1.0\'\n',
         "- 'a'\n- \"b\" # it's\n",
         "description: 'it: wrapped\n\n  '\nversion: 1.0.0\n",
         "# it's a comment\n",
         "a: ~\nb: |\n  it's\n  # \"\nc: '1'\nd: \"2\"\n",
-        'a: "it\'s"\r\nb: \'"\'\r\n',
+        "a: \"it's\"\r\nb: '\"'\r\n",
     ],
 )
 def test_a_line_after_what_emitters_write_is_proven_outside(before: str) -> None:
