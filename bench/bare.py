@@ -1,11 +1,10 @@
-"""The bare ASGI application that the gateway is compared with, on the same Hypercorn: ``python -m bench.bare``.
+"""The bare ASGI application that the gateway is compared with, on the same Hypercorn.
 
-It sends one file with given headers: at once, or read in pieces as it goes.
+``python -m bench.bare`` sends one file with given headers: at once, or read in pieces as it goes.
 """
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,8 +62,7 @@ async def _live(receive: Application, send: Send) -> None:
         await send({"type": f"lifespan.{what}.complete"})
 
 
-async def main(path: Path, headers: Headers, way: str) -> None:
-    app = _in_pieces(path, headers) if way == "in_pieces" else _at_once(path.read_bytes(), headers)
+async def main(app: Application) -> None:
     listener = bind("127.0.0.1", 0)
     print(listener.getsockname()[1], flush=True)
     stop = asyncio.Event()
@@ -74,5 +72,7 @@ async def main(path: Path, headers: Headers, way: str) -> None:
 
 if __name__ == "__main__":
     pairs = [(name.encode(), value.encode()) for name, value in json.loads(sys.argv[2])]
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as outer:
-        outer.run(main(Path(sys.argv[1]), pairs, sys.argv[3]))
+    file = Path(sys.argv[1])
+    chosen = _in_pieces(file, pairs) if sys.argv[3] == "in_pieces" else _at_once(file.read_bytes(), pairs)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(chosen))

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.figures import AtLeast, Figure
-from bench.gateways import blob_path, layer_of, running
+from bench.gateways import layer_path, running
 from bench.races import Race, medians, percentage
 from bench.upstream import VERSION, make_repository, serving
 
@@ -18,7 +18,7 @@ def run() -> Sequence[Figure]:
         folder = Path(root, "charts")
         (chart,) = make_repository(folder, charts=10, size_bytes=500_000, archive_bytes=_BYTES, archives=1)
         with serving(folder) as upstream, running(Path(root, "data"), upstream) as gateway:
-            path = blob_path(chart, layer_of(gateway.port, chart, VERSION))
+            path = layer_path(gateway.port, chart, VERSION)
             race = Race(port=gateway.port, path=path, connections=CONNECTIONS, in_pieces=True)
             rounds = race.run(Path(root))
     own, other = medians(rounds, lambda load: load.megabytes_per_second)

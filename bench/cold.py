@@ -1,7 +1,6 @@
 """A manifest that nobody has asked for yet: index and archive fetched, converted, kept, then answered."""
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from bench.corpus import ARGO, find_corpus
 from bench.figures import AtMost, Figure
 from bench.gateways import fetch, manifest_path, running
 from bench.memory import watched
@@ -16,8 +16,7 @@ from bench.processes import output_of
 from bench.upstream import VERSION, Upstream, make_repository, serving
 
 ROUNDS = 7
-_ARGO = ("argo-cd", "3.4.0")
-CORPUS = Path(os.environ.get("CHART_CORPUS", Path(__file__).resolve().parents[2] / "shared" / "corpus"))
+_ARGO_CD = ("argo-cd", "3.4.0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +45,10 @@ def run() -> Sequence[Figure]:
             f"peak of worker and children over idle; most {max(one.megabytes for one in rounds):.0f}",
         ),
     ]
-    argo = CORPUS / "argoproj.github.io" / "argo-helm"
-    if argo.is_dir():
-        figures.append(_ratio("cold manifest, argo-helm's index of 1.58 MB", _pull(argo, *_ARGO), AtMost(4)))
+    corpus = find_corpus()
+    if corpus is not None:
+        rounds = _pull(corpus / ARGO, *_ARGO_CD)
+        figures.append(_ratio("cold manifest, argo-helm's index of 1.58 MB", rounds, AtMost(4)))
     return figures
 
 
@@ -80,6 +80,6 @@ def _ratio(what: str, rounds: Sequence[_Round], target: AtMost) -> Figure:
     )
     how = (
         f"{gateway:.0f} ms; httpx {fresh:.0f} ms, over open connections {reused:.0f} ms "
-        f"(× {median(one.gateway / one.reused for one in rounds):.2f})"
+        f"({median(one.gateway / one.reused for one in rounds):.2f})"
     )
-    return Figure(what, median(one.gateway / one.fresh for one in rounds), "×", target, how)
+    return Figure(what, median(one.gateway / one.fresh for one in rounds), "times", target, how)

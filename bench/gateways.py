@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -20,6 +20,12 @@ _PATIENCE_SECONDS = 60.0
 class Running:
     port: int
     worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    headers: Sequence[tuple[str, str]]
+    body: bytes
 
 
 def environment(data_dir: Path, port: int, upstream: Upstream | None) -> Mapping[str, str]:
@@ -45,7 +51,7 @@ def running(data_dir: Path, upstream: Upstream | None = None) -> Iterator[Runnin
         yield Running(port, worker_of(process.pid))
 
 
-def fetch(port: int, path: str) -> bytes:
+def fetch(port: int, path: str) -> Answer:
     """GET on a connection of its own; anything but 200 is an error."""
     connection = HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_SECONDS)
     try:
@@ -56,8 +62,14 @@ def fetch(port: int, path: str) -> bytes:
         connection.close()
     if response.status != 200:
         raise RuntimeError(f"{path}: {response.status} {body[:300]!r}")
-    return body
+    return Answer(response.getheaders(), body)
 
 
 def manifest_path(chart: str, version: str) -> str:
     return f"/v2/{HOST}/{chart}/manifests/{version}"
+
+
+def layer_path(port: int, chart: str, version: str) -> str:
+    """Pull a chart; return where its archive is."""
+    manifest = json.loads(fetch(port, manifest_path(chart, version)).body)
+    return f"/v2/{HOST}/{chart}/blobs/{manifest['layers'][0]['digest']}"

@@ -9,7 +9,9 @@ import json
 import re
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import uvloop
 
@@ -39,21 +41,17 @@ def load(port: int, path: str, connections: int, seconds: float) -> Load:
     return Load(**json.loads(output_of("bench.load", str(port), path, str(connections), str(seconds))))
 
 
-class _Connection(asyncio.BufferedProtocol):
-    def __init__(self, request: bytes) -> None:
-        self._request = request
+class _Answers(asyncio.BufferedProtocol):
+    """Counts what comes in on one connection; asks again after each answer."""
+
+    def __init__(self) -> None:
         self._buffer = bytearray(_BUFFER_BYTES)
         self._head = b""
         self._body_left = 0
-        self._transport: asyncio.Transport | None = None
+        self.ask: Callable[[], None] = _not_yet
         self.answers = 0
         self.received_bytes = 0
         self.failure: str | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
 
     def get_buffer(self, _size: int) -> bytearray:
         return self._buffer
@@ -62,61 +60,63 @@ class _Connection(asyncio.BufferedProtocol):
         self.received_bytes += count
         if self._body_left:
             self._body_left -= count
-        else:
-            self._read_head(bytes(memoryview(self._buffer)[:count]))
-        if not self._body_left and not self._head and self._transport is not None:
+        elif not self._read_head(bytes(memoryview(self._buffer)[:count])):
+            return
+        if not self._body_left:
             self.answers += 1
-            self._transport.write(self._request)
+            self.ask()
 
-    def _read_head(self, received: bytes) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.failure = self.failure or "the server closed a connection"
+
+    def _read_head(self, received: bytes) -> bool:
+        """Take up to the first bytes of a body; return whether the head is whole."""
         self._head += received
         end = self._head.find(b"\r\n\r\n")
         if end < 0:
-            return
+            return False
         length = _LENGTH.search(self._head, 0, end + 2)
         if length is None or not self._head.startswith(b"HTTP/1.1 200"):
             self.failure = self._head[:200].decode(errors="replace")
-            self.close()
-            return
+            return False
         self._body_left = int(length[1]) - (len(self._head) - end - 4)
         self._head = b""
+        return True
 
-    def connection_lost(self, _error: Exception | None) -> None:
-        self.failure = self.failure or (None if self._transport is None else "the server closed a connection")
 
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
+def _not_yet() -> None:
+    raise AssertionError("an answer without a request")
 
 
 async def _run(port: int, path: str, connections: int, seconds: float) -> Load:
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
-    loop = asyncio.get_running_loop()
-    opened = [
-        (await loop.create_connection(lambda: _Connection(request), "127.0.0.1", port))[1]
-        for _ in range(connections)
-    ]
+    opened = [await _open(port, request) for _ in range(connections)]
     await asyncio.sleep(seconds / 10)  # let it settle
-    answers, received = sum(one.answers for one in opened), sum(one.received_bytes for one in opened)
+    answers, received = _so_far(opened)
     started = time.perf_counter()
     await asyncio.sleep(seconds)
     lasted = time.perf_counter() - started
-    answers = sum(one.answers for one in opened) - answers
-    received = sum(one.received_bytes for one in opened) - received
-    for one in opened:
-        one.close()
+    answers_then, received_then = _so_far(opened)
     if failures := [one.failure for one in opened if one.failure is not None]:
         raise RuntimeError(failures[0])
-    return Load(answers, received, lasted)
+    return Load(answers_then - answers, received_then - received, lasted)
+
+
+async def _open(port: int, request: bytes) -> _Answers:
+    transport, connection = await asyncio.get_running_loop().create_connection(_Answers, "127.0.0.1", port)
+    connection.ask = partial(transport.write, request)
+    connection.ask()
+    return connection
+
+
+def _so_far(opened: Sequence[_Answers]) -> tuple[int, int]:
+    return sum(one.answers for one in opened), sum(one.received_bytes for one in opened)
 
 
 def main(port: str, path: str, connections: str, seconds: str) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         done = runner.run(_run(int(port), path, int(connections), float(seconds)))
-    print(
-        json.dumps({"answers": done.answers, "received_bytes": done.received_bytes, "seconds": done.seconds})
-    )
+    print(json.dumps(asdict(done)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The gateway beside a bare ASGI application that sends the same answer: the load goes to one, then the other."""
+"""The gateway and a bare ASGI application that sends the same answer: load on one, then on the other."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

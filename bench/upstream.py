@@ -18,6 +18,7 @@ from tests.fakes.server import server_tls
 
 VERSION = "0.0.5"
 _CA = "ca.pem"
+_LARGEST_FILE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ def serving(folder: Path) -> Iterator[Upstream]:
         yield Upstream(first_line(process), secrets_dir)
 
 
-def make_repository(folder: Path, charts: int, size_bytes: int, archive_bytes: int, archives: int) -> list[str]:
+def make_repository(
+    folder: Path, charts: int, size_bytes: int, archive_bytes: int, archives: int
+) -> list[str]:
     """Write a repository whose index has ``size_bytes``; return the charts that have a real archive.
 
     They are spread over the index evenly, and have it for VERSION.
@@ -50,13 +53,19 @@ def make_repository(folder: Path, charts: int, size_bytes: int, archive_bytes: i
     index = make_index(charts, size_bytes).replace(b"https://charts.example/", b"")
     names = [f"chart-{(2 * number + 1) * charts // (2 * archives):03d}" for number in range(archives)]
     for number, name in enumerate(names):
-        archive = make_chart(name, VERSION, {"templates/all.yaml": Random(number).randbytes(archive_bytes)})
+        archive = make_chart(name, VERSION, _files(Random(number), archive_bytes))
         (folder / f"{name}-{VERSION}.tgz").write_bytes(archive)
         made_up = sha256(f"{name}-{VERSION}".encode()).hexdigest().encode()
         assert made_up in index
         index = index.replace(made_up, sha256(archive).hexdigest().encode())
     (folder / "index.yaml").write_bytes(index)
     return names
+
+
+def _files(chance: Random, size_bytes: int) -> dict[str, bytes]:
+    """Files that do not compress, of a MB at most."""
+    sizes = [min(_LARGEST_FILE, size_bytes - start) for start in range(0, size_bytes, _LARGEST_FILE)]
+    return {f"files/{number}": chance.randbytes(size) for number, size in enumerate(sizes)}
 
 
 def main(folder: Path, ca_file: Path) -> None:

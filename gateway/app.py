@@ -21,7 +21,7 @@ from gateway.sources.credentials import Secrets, verify
 from gateway.sources.egress import Resolver, resolve
 from gateway.sources.helm_indexes import HelmIndexes
 from gateway.sources.helm_repo import HelmRepo
-from gateway.sources.http import Http, HttpLimits
+from gateway.sources.http import Http, HttpLimits, Observer, unobserved
 from gateway.sources.transports import Transports, verify_guard
 from gateway.sources.upstreams import Upstreams
 from gateway.store.blobs_directory import DirectoryBlobs
@@ -99,7 +99,12 @@ class ConfigError(Exception):
 
 
 def compose(
-    settings: Settings, data_dir: DataDir, rule_set: RuleSet, resolver: Resolver = resolve
+    settings: Settings,
+    data_dir: DataDir,
+    rule_set: RuleSet,
+    *,
+    resolver: Resolver = resolve,
+    observe: Observer = unobserved,
 ) -> Gateway:
     """Put the parts together; ``data_dir`` is prepared."""
     engines = open_sqlite(data_dir.catalog)
@@ -110,7 +115,7 @@ def compose(
         rule_set, _secrets(settings), settings.offline, may_dial_private=settings.allow_private_networks
     )
     transports = Transports(resolver)
-    http = Http(upstreams, transports, _limits(settings))
+    http = Http(upstreams, transports, _limits(settings), observe)
     shelf = IndexShelf(engines, blobs)
     indexes = HelmIndexes(
         http, shelf, lambda route: upstreams.home(route.target), time.time, settings.max_index_size_bytes

@@ -59,6 +59,7 @@ async def run_demo(settings: Settings, folder: Path, say: Say, *, ends_after_tou
     repository = SampleRepository()
     repository.start()
     listener = bind(settings.host, settings.port)
+    address = authority(listener)
     data_dir = DataDir(folder)
     data_dir.prepare()
     rule_set = load_rules(_RULES.format(host=HOST, url=repository.url), "demo")
@@ -66,9 +67,9 @@ async def run_demo(settings: Settings, folder: Path, say: Say, *, ends_after_tou
     app = create_app(compose(settings, data_dir, rule_set))
     server = asyncio.create_task(hypercorn_fit.run(app, listener, stop, grace_seconds=1.0))
     try:
-        await asyncio.to_thread(_tour, authority(listener), repository, say)
+        await asyncio.to_thread(_tour, address, repository, say)
         if not ends_after_tour:
-            say(_TRY.format(gateway=authority(listener), host=HOST, chart=CHART, newest=VERSIONS[-1]))
+            say(_TRY.format(gateway=address, host=HOST, chart=CHART, newest=VERSIONS[-1]))
             await server
     finally:
         stop.set()

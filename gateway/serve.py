@@ -30,7 +30,7 @@ _KILL_AFTER_SECONDS = GRACE_SECONDS + 5
 _QUICK_DEATH_SECONDS = 1.0
 _MAX_QUICK_DEATHS = 10
 _LONGEST_PAUSE_SECONDS = 5.0
-_SWITCH_SECONDS = 0.001  # threads that parse let the event loop in this often
+SWITCH_SECONDS = 0.001  # threads that parse let the event loop in this often
 
 
 def serve(settings: Settings) -> int:
@@ -39,7 +39,7 @@ def serve(settings: Settings) -> int:
     for name in settings.ignored:
         log.info("setting_ignored", name=name, reason="injected by Kubernetes for a Service")
     rule_set = read_rules(settings)
-    data_dir = DataDir(settings.data_dir)
+    data_dir = DataDir(settings.data_dir, settings.database_url)
     revisions = data_dir.prepare()
     listener = bind(settings.host, settings.port)
     log.info(
@@ -52,7 +52,7 @@ def serve(settings: Settings) -> int:
         _work(settings, data_dir, rule_set, listener, lifeline)
 
     try:
-        return Supervisor(settings.workers, work).run()
+        return Supervisor(settings.workers, work, listener.close).run()
     finally:
         listener.close()
         data_dir.close()
@@ -60,13 +60,14 @@ def serve(settings: Settings) -> int:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Forks workers, replaces a dead one at once, and stops them all when told to.
+    """Forks workers, replaces a dead one at once, and stops them all when told to, ``on_stop`` first.
 
     A worker gets the reading end of a pipe that nobody writes to: its end is the supervisor's end.
     """
 
     count: int
     work: Callable[[int], None]
+    on_stop: Callable[[], None]
     _started: dict[int, float] = field(default_factory=dict)
     _quick_deaths: int = 0
     _is_stopping: bool = False
@@ -139,6 +140,7 @@ class Supervisor:
     def _stop(self) -> None:
         """SIGTERM to all; SIGKILL to who is still there after the grace."""
         log.info("stopping", grace_seconds=GRACE_SECONDS)
+        self.on_stop()
         self._signal_all(signal.SIGTERM)
         deadline = time.monotonic() + _KILL_AFTER_SECONDS
         while self._started and time.monotonic() < deadline:
@@ -176,7 +178,7 @@ def _work(
     settings: Settings, data_dir: DataDir, rule_set: RuleSet, listener: socket.socket, lifeline: int
 ) -> None:
     """One worker: an event loop, the application, Hypercorn on the inherited socket."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     app = create_app(compose(settings, data_dir, rule_set))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(app, listener, lifeline))

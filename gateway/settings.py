@@ -89,7 +89,7 @@ class Settings:
     host: str = _setting("127.0.0.1", values.parse_host, "address to listen on")
     port: int = _setting("9000", values.whole_number(0, 65535), "port to listen on; 0 takes a free one")
     data_dir: Path = _setting("./data", values.parse_path, "directory of the catalog and the blobs")
-    database_url: str | None = _unset(values.parse_database_url, "catalog database (SQLite in DATA_DIR)")
+    database_url: Path | None = _unset(values.parse_database_url, "catalog database (SQLite in DATA_DIR)")
     rules: Path = _setting(
         "rules.yaml", values.parse_path, "file of rules; none at the default place means no rules"
     )

@@ -86,12 +86,13 @@ def parse_timeout(text: str) -> float:
     return seconds
 
 
-def parse_database_url(text: str) -> str:
+def parse_database_url(text: str) -> Path:
+    """Return the path of the SQLite file."""
     if text.startswith(("postgresql:", "postgres:", "postgresql+")):
         raise ValueError("PostgreSQL is not supported by this version yet; expected sqlite:///path")
     if not _SQLITE.fullmatch(text):
         raise ValueError("expected sqlite:///path")
-    return text
+    return Path(text.removeprefix("sqlite:///"))
 
 
 def parse_public_url(text: str) -> HttpUrl:

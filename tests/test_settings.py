@@ -92,7 +92,7 @@ def test_every_value_of_the_environment_is_read() -> None:
         host="::",
         port=0,
         data_dir=Path("/var/lib/gateway"),
-        database_url="sqlite:////var/lib/catalog.db",
+        database_url=Path("/var/lib/catalog.db"),
         rules=Path("/etc/gateway/rules.yaml"),
         secrets_dir=Path("/run/secrets"),
         offline=True,

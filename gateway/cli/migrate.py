@@ -14,7 +14,7 @@ from gateway.store.data_dir import DataDir
 @with_settings
 def command(settings: Settings, is_json: bool) -> None:
     """Bring the catalog's schema up to date; `serve` does it by itself on SQLite."""
-    data_dir = DataDir(settings.data_dir)
+    data_dir = DataDir(settings.data_dir, settings.database_url)
     try:
         revisions = list(data_dir.prepare())
     finally:

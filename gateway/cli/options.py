@@ -13,6 +13,7 @@ from gateway.app import Gateway, compose, read_rules
 from gateway.logs import configure_logs
 from gateway.settings import SETTINGS, Settings, SettingsError, load_settings
 from gateway.settings_values import LogLevel
+from gateway.sources.http import Observer, unobserved
 from gateway.store.data_dir import DataDir
 
 P = ParamSpec("P")
@@ -51,14 +52,14 @@ def as_json(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+async def open_gateway(settings: Settings, observe: Observer = unobserved) -> AsyncIterator[Gateway]:
     """The parts of a gateway on the data directory, also beside a running server; quiet but for warnings."""
     level = settings.log_level if "LOG_LEVEL" in settings.given else LogLevel.ERROR
     configure_logs(level, settings.log_format)
-    data_dir = DataDir(settings.data_dir)
+    data_dir = DataDir(settings.data_dir, settings.database_url)
     try:
         data_dir.prepare()
-        gateway = compose(settings, data_dir, read_rules(settings))
+        gateway = compose(settings, data_dir, read_rules(settings), observe=observe)
         try:
             yield gateway
         finally:

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from gateway.app import Gateway
 from gateway.cli.options import as_json, open_gateway, with_settings
+from gateway.cli.progress import shown_transfers
 from gateway.helm.version import newest, tag_of
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.errors import OciError, Situation
@@ -19,6 +19,7 @@ from gateway.oci.media_types import HELM_CHART_LAYER, HELM_PROVENANCE_LAYER
 from gateway.oci.reference import Reference, parse_reference
 from gateway.pull import Pulled
 from gateway.settings import Settings
+from gateway.sources.http import Observer
 
 _COPY_BYTES = 1 << 20
 
@@ -38,8 +39,8 @@ class _Facts:
 @with_settings
 def command(settings: Settings, reference: str, destination: Path | None, is_json: bool) -> None:
     """Pull one reference into the cache; without a tag, the newest version that is no pre-release."""
-    with Console(stderr=True).status(f"pulling {reference}"):  # shows on a terminal only
-        facts = asyncio.run(_pull(settings, reference, destination))
+    with shown_transfers() as observe:
+        facts = asyncio.run(_pull(settings, reference, destination, observe))
     if is_json:
         click.echo(json.dumps(asdict(facts), indent=2))
         return
@@ -49,8 +50,8 @@ def command(settings: Settings, reference: str, destination: Path | None, is_jso
         click.echo(f"Wrote:  {path}")
 
 
-async def _pull(settings: Settings, text: str, destination: Path | None) -> _Facts:
-    async with open_gateway(settings) as gateway:
+async def _pull(settings: Settings, text: str, destination: Path | None, observe: Observer) -> _Facts:
+    async with open_gateway(settings, observe) as gateway:
         location = parse_location(text, gateway.own_hosts)
         reference = location.reference or await _newest(gateway, location)
         pulled = await gateway.puller.manifest(location.name, reference)

@@ -91,7 +91,7 @@ def find_block(content: bytes, chart: str) -> Block | None:
 
 
 def ends_for_sure(content: bytes, block: Block) -> bool:
-    """Tell whether the block's end is right even if its lines are not parsed: in no quotes, no flow collection."""
+    """Tell whether the block's end is right, parsed or not: outside of quotes and flow collections."""
     if block.end == len(content):
         return True
     if not is_outside_quotes(content, block.end):

@@ -1,8 +1,8 @@
 """Cut the items of some versions out of a chart's block: a thousand versions need not be parsed for one.
 
-An item that has a version has its text somewhere, with nothing beside it that would belong to the same word,
-unless it is written with escapes or is an alias. So every item with the text is cut, proven to be an item as a
-chart's key is proven to be a key, and parsed; the others cannot have the version.
+An item that has a version has its text somewhere, as a word of its own, unless it is written with escapes or is
+an alias. So every item with that word is cut, proven to be an item as a chart's key is proven to be a key, and
+parsed; the others cannot have the version.
 """
 
 import re
@@ -22,7 +22,7 @@ _MOST_PLACES: Final = 50
 def cut_items(content: bytes, block: Block, versions: frozenset[str]) -> list[bytes]:
     """Return the lines of every item of ``block`` that may have one of ``versions``, in their order.
 
-    Raise NotQuick where that cannot be proven: then parse the block. An item is right only if it parses alone.
+    Raise NotQuick where that cannot be proven: then parse the block. An item is right if it parses alone.
     """
     if _ALIAS.search(content, block.start, block.end):
         raise NotQuick("an alias may stand for a version")

@@ -9,12 +9,13 @@ beginning with all of them. Every answer contains the true state, or the text is
 import re
 from typing import Final, TypeAlias
 
-# A quote: inside a scalar of that quote. A number: inside a block scalar that has a line of that indentation.
+# A quote: inside a scalar of that quote. A number: inside a block scalar, to which every line of at least that
+# indentation belongs.
 _State: TypeAlias = bytes | int
 _States: TypeAlias = frozenset[_State]
 
 _OUTSIDE: Final = b""
-_UNINDENTED: Final = 1 << 30  # inside a block scalar of which no line has been seen
+_UNINDENTED: Final = 1 << 30  # inside a block scalar of which nothing has been seen
 _QUOTES: Final = (b'"', b"'")
 _ANY: Final[_States] = frozenset({_OUTSIDE, *_QUOTES, _UNINDENTED})
 _LINES_BACK: Final = 20
@@ -28,8 +29,10 @@ _KEY = re.compile(rb"[A-Za-z0-9_./-]++: ++")
 _PLAIN_START: Final = rb"A-Za-z0-9_./(<$+~\x80-\xff"  # characters that begin a plain scalar, and nothing else
 _PLAIN = re.compile(rb"[" + _PLAIN_START + rb"]")
 # What may end a plain scalar in block or flow style, before anything but another plain scalar.
-_PLAIN_END = re.compile(rb"(?:[,\[\]{}?]|:(?=[ \t]))[ \t]*+[^ \t" + _PLAIN_START + rb"]")
-_OPENS_BLOCK_SCALAR = re.compile(rb"[|>][-+0-9]*+[ \t]*+(?:#.*)?$")
+_PLAIN_END = re.compile(rb"(?:[,\[\]{}?]|:(?=[ \t]))[ \t,\[\]{}?:]*+[^ \t,\[\]{}?:" + _PLAIN_START + rb"]")
+_BLOCK_SCALAR: Final = rb"[|>][-+0-9]*+[ \t]*+(?:#.*)?"
+_MAY_OPEN_BLOCK_SCALAR = re.compile(_BLOCK_SCALAR + rb"$")
+_OPENS_BLOCK_SCALAR = re.compile(rb"( *+(?:- ++)*+)[A-Za-z0-9_./-]++: ++" + _BLOCK_SCALAR)
 
 
 def is_outside_quotes(content: bytes, line_start: int) -> bool:
@@ -89,8 +92,12 @@ def _after_quoted(text: bytes, quote: bytes) -> _States:
 
 
 def _after_outside(line: bytes) -> _States:
+    if opening := _OPENS_BLOCK_SCALAR.fullmatch(line):
+        return frozenset(
+            {len(opening[1]) + 1}
+        )  # deeper than its key; in between there could only be comments
     states = _after_tokens(line) if b'"' in line or b"'" in line else frozenset({_OUTSIDE})
-    return states | {_UNINDENTED} if _OPENS_BLOCK_SCALAR.search(line) else states
+    return states | {_UNINDENTED} if _MAY_OPEN_BLOCK_SCALAR.search(line) else states
 
 
 def _after_tokens(line: bytes) -> _States:

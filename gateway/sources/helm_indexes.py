@@ -195,7 +195,7 @@ class HelmIndexes:
             log.info("index_parsed_whole", url=fetched.url, reason=str(reason))
             loaded = replace(loaded, normalised=await self._normalise(fetched.digest, content))
         else:
-            self._entries[fetched.digest, route.target.chart] = entries or _NOT_IN_INDEX
+            self._remember(fetched.digest, route, entries or _NOT_IN_INDEX)
         self._latest[fetched.url] = loaded
         self._keeping.launch(fetched.url, partial(self._keep, loaded, content))
         return loaded
@@ -214,8 +214,17 @@ class HelmIndexes:
         entries = self._entries.get(key)
         if entries is None:
             entries = await self._read_entries(loaded, route.target.chart) or _NOT_IN_INDEX
-            self._entries[key] = entries
+            self._remember(loaded.shelved.digest, route, entries)
         return ChartView(entries, self._home_of(route), loaded.was_asked, loaded.failure)
+
+    def _remember(self, digest: Digest, route: Route, entries: ChartEntries) -> None:
+        self._entries[digest, route.target.chart] = entries
+        if entries.skipped:
+            position, reason = entries.skipped[0]
+            count = len(entries.skipped)
+            log.warning(
+                "entries_skipped", target=str(route.target), count=count, first=position, reason=reason
+            )
 
     async def _read_entries(self, loaded: _Loaded, chart: str) -> ChartEntries | None:
         normalised = loaded.normalised

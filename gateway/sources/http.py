@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from urllib.parse import urljoin
 
 import httpx
@@ -41,6 +41,14 @@ class HttpLimits:
     concurrency: int = 16
 
 
+# Is told of each transfer as it goes on: URL, bytes received, bytes in all where the upstream says.
+Observer: TypeAlias = Callable[[HttpUrl, int, int | None], None]
+
+
+def unobserved(_url: HttpUrl, _received_bytes: int, _total_bytes: int | None) -> None:
+    """Nobody looks."""
+
+
 class Directory(Protocol):
     """Decides where a URL is really dialled, and with what."""
 
@@ -57,6 +65,7 @@ class Answer:
     has_credentials: bool
     _response: httpx.Response
     _limits: HttpLimits
+    _observe: Observer
     _monotonic: Callable[[], float] = field(default=time.monotonic)
 
     @property
@@ -102,10 +111,13 @@ class Answer:
     async def _raw(self) -> AsyncIterator[bytes]:
         started = self._monotonic()
         received = 0
+        length = self.header("content-length") or ""
+        total_bytes = int(length) if length.isdecimal() else None
         try:
             async for chunk in self._response.aiter_raw():
                 received += len(chunk)
                 self._require_pace(self._monotonic() - started, received)
+                self._observe(self.url, received, total_bytes)
                 yield chunk
         except httpx.HTTPError as error:
             raise outcome_of_error(error, self.name) from error
@@ -119,10 +131,17 @@ class Answer:
 class Http:
     """GET with redirects followed by hand: credentials and permissions are decided anew for each hop."""
 
-    def __init__(self, directory: Directory, transports: Transports, limits: HttpLimits) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        transports: Transports,
+        limits: HttpLimits,
+        observe: Observer = unobserved,
+    ) -> None:
         self._directory = directory
         self._transports = transports
         self._limits = limits
+        self._observe = observe
         self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(limits.concurrency)
         )
@@ -141,6 +160,7 @@ class Http:
                         destination.authorization is not None,
                         response,
                         self._limits,
+                        self._observe,
                     )
                     return
             url = _next_hop(destination, location)

@@ -18,11 +18,14 @@ class DataDirError(Exception):
 
 
 class DataDir:
-    """Everyone who uses the directory holds its lock shared; migration and clean-up hold it alone."""
+    """Everyone who uses the directory holds its lock shared; migration and clean-up hold it alone.
 
-    def __init__(self, root: Path) -> None:
+    ``catalog`` is the SQLite file, where it is to lie elsewhere.
+    """
+
+    def __init__(self, root: Path, catalog: Path | None = None) -> None:
         self.root = root
-        self.catalog = root / "catalog.sqlite3"
+        self.catalog = catalog or root / "catalog.sqlite3"
         self.blobs = root / "blobs"
         self.generation = root / "generation"
         self._lock = _open_lock(root)

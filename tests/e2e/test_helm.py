@@ -21,11 +21,11 @@ FILES = {
     ),
 }
 DEMO = make_chart("demo", "1.2.3", FILES, appVersion="1.10", description="Grüße, «hello»")
-NEWEST = make_chart("demo 1.10.0", FILES)
-PRERELEASE = make_chart("demo 2.0.0-rc.1", FILES)
-PREFIXED = make_chart("prefixed v1.0.0", FILES)
-BUILD = make_chart("build 1.0.0+build.5", FILES)
-CHARTS = (make_chart("demo 1.2.2", FILES), PRERELEASE, DEMO, NEWEST, PREFIXED, BUILD)
+NEWEST = make_chart("demo", "1.10.0", FILES)
+PRERELEASE = make_chart("demo", "2.0.0-rc.1", FILES)
+PREFIXED = make_chart("prefixed", "v1.0.0", FILES)
+BUILD = make_chart("build", "1.0.0+build.5", FILES)
+CHARTS = (make_chart("demo", "1.2.2", FILES), PRERELEASE, DEMO, NEWEST, PREFIXED, BUILD)
 UNHURRIED = "quick.example.test/charts"
 
 

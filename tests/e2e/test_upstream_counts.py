@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -15,6 +14,7 @@ from tests.fakes.helm_repo import HelmRepo
 pytestmark = pytest.mark.e2e
 
 UPSTREAM = "charts.example.test/stable"
+ARCHIVE = "chart-00-1.0.0.tgz"
 CHARTS = [make_chart(f"chart-{number:02d}", "1.0.0") for number in range(50)]
 
 
@@ -26,20 +26,20 @@ def repo(site: Site) -> Iterator[HelmRepo]:
 
 
 def test_a_hundred_cold_pulls_of_one_chart_are_one_fetch(site: Site, repo: HelmRepo) -> None:
-    with site.serve() as server, _held_back(repo, "chart-00-1.0.0.tgz"):
-        answers = _ask_together(server, repo, ["chart-00"] * 100)
+    with site.serve() as server:
+        answers = _ask_together(server, repo, ARCHIVE, ["chart-00"] * 100)
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
     outcomes = Counter(answer.headers["x-cache"] for answer in answers)
     assert outcomes["miss"] == 1
     assert outcomes["joined"] > 50
-    assert [request.path for request in repo.requests] == ["/index.yaml", "/chart-00-1.0.0.tgz"]
+    assert [request.path for request in repo.requests] == ["/index.yaml", f"/{ARCHIVE}"]
 
 
 def test_fifty_charts_at_once_fetch_their_index_once(site: Site, repo: HelmRepo) -> None:
     names = [f"chart-{number:02d}" for number in range(50)]
-    with site.serve() as server, _held_back(repo, "index.yaml"):
-        answers = _ask_together(server, repo, names)
+    with site.serve() as server:
+        answers = _ask_together(server, repo, "index.yaml", names)
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 50
     assert Counter(request.path for request in repo.requests) == {
@@ -50,31 +50,20 @@ def test_fifty_charts_at_once_fetch_their_index_once(site: Site, repo: HelmRepo)
 
 def test_a_failure_reaches_all_who_waited_and_is_tried_anew(site: Site, repo: HelmRepo) -> None:
     with site.serve() as server:
-        with _held_back(repo, "chart-00-1.0.0.tgz"):
-            repo.faults_of("chart-00-1.0.0.tgz").status = 500
-            answers = _ask_together(server, repo, ["chart-00"] * 20)
+        repo.faults_of(ARCHIVE).status = 500
+        answers = _ask_together(server, repo, ARCHIVE, ["chart-00"] * 20)
         assert {answer.status_code for answer in answers} == {503}
-        repo.faults_of("chart-00-1.0.0.tgz").status = None
+        repo.faults_of(ARCHIVE).status = None
         assert server.get(_manifest("chart-00")).status_code == 200
 
 
-@contextmanager
-def _held_back(repo: HelmRepo, path: str) -> Iterator[None]:
-    """Let ``_ask_together`` decide when the upstream answers for this file."""
-    repo.faults_of(path).silent = True
-    yield
-    repo.faults_of(path).silent = False
-
-
-def _ask_together(server: Server, repo: HelmRepo, charts: Sequence[str]) -> list[httpx.Response]:
-    """Ask for all of them; the upstream answers only when every client is connected to the gateway."""
+def _ask_together(server: Server, repo: HelmRepo, held: str, charts: Sequence[str]) -> list[httpx.Response]:
+    """Ask for all of them; the upstream holds a file back until every client is connected to the gateway."""
+    repo.faults_of(held).silent = True
     with ThreadPoolExecutor(len(charts)) as threads:
-        asked: list[Future[httpx.Response]] = [
-            threads.submit(server.get, _manifest(chart)) for chart in charts
-        ]
+        asked = [threads.submit(server.get, _manifest(chart)) for chart in charts]
         eventually(lambda: _client_count(server) >= len(charts), PATIENCE_SECONDS)
-        for faults in repo.faults_at.values():
-            faults.silent = False
+        repo.faults_of(held).silent = False
         repo.release()
         return [answer.result() for answer in asked]
 

@@ -1,0 +1,91 @@
+"""The gateway's application on an event loop that is watched: ``python -m bench.lagging``.
+
+It does what a worker of ``gateway serve`` does, and a timer beside it notes how late it fires. A line on
+standard input is answered with the delays since the line before, in milliseconds.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import Popen
+
+import uvloop
+
+from bench.gateways import environment
+from bench.processes import first_line, started
+from bench.upstream import Upstream
+from gateway import hypercorn_fit
+from gateway.app import compose, create_app, read_rules
+from gateway.listener import bind
+from gateway.logs import configure_logs
+from gateway.serve import GRACE_SECONDS, SWITCH_SECONDS
+from gateway.settings import Settings, load_settings
+from gateway.store.data_dir import DataDir
+
+_EVERY_SECONDS = 0.002
+
+
+class Watched:
+    """The process, as the bench talks with it."""
+
+    def __init__(self, process: Popen[str]) -> None:
+        self._process = process
+        self.port = int(first_line(process))
+
+    def lags(self) -> Sequence[float]:
+        """How late the timer was, each time since this was asked before; milliseconds, in order of size."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return sorted(json.loads(first_line(self._process)))
+
+
+@contextmanager
+def watched(data_dir: Path, upstream: Upstream) -> Iterator[Watched]:
+    """Run one; its log goes beside the data."""
+    own = environment(data_dir, 0, upstream)
+    with started("bench.lagging", env=own, log=data_dir.with_name(f"{data_dir.name}.log")) as process:
+        yield Watched(process)
+
+
+class _Sampler:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lags: list[float] = []
+        self._wait()
+
+    def report(self) -> None:
+        sys.stdin.readline()
+        print(json.dumps([round(lag * 1000, 3) for lag in self._lags]), flush=True)
+        self._lags.clear()
+
+    def _wait(self) -> None:
+        self._loop.call_later(_EVERY_SECONDS, self._note, time.perf_counter() + _EVERY_SECONDS)
+
+    def _note(self, due: float) -> None:
+        self._lags.append(max(time.perf_counter() - due, 0.0))
+        self._wait()
+
+
+async def main(settings: Settings) -> None:
+    data_dir = DataDir(settings.data_dir)
+    data_dir.prepare()
+    app = create_app(compose(settings, data_dir, read_rules(settings)))
+    listener = bind(settings.host, settings.port)
+    print(listener.getsockname()[1], flush=True)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin.fileno(), _Sampler(loop).report)
+    await hypercorn_fit.run(app, listener, asyncio.Event(), GRACE_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.setswitchinterval(SWITCH_SECONDS)
+    given = load_settings(os.environ, {}, Path.read_text)
+    configure_logs(given.log_level, given.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(given))
