@@ -1,7 +1,7 @@
 """threats.md 1e as one table: what a Helm repository may send, and what a client then gets."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -31,7 +31,7 @@ class Row:
     """
 
     id: str
-    files: Files
+    files: Files | Callable[[], Files]
     status: int
     code: str | None = None
     reason: str | None = None
@@ -163,9 +163,9 @@ ARCHIVES = [
         for name in (b"demo/../../../tmp/evil", b"/etc/evil", b"C:/x", b"demo\\..\\x")
     ),
     no_chart("C13 NUL in a name", packed(_DEMO_YAML, pax(("path", "demo/a\0b")), member(b"x", b"x"))),
-    no_chart("C14 101 MiB", packed(_DEMO_YAML, *(member(b"demo/zeros", bytes(4 * MIB)) for _ in range(26)))),
+    no_chart("C14 101 MiB", partial(packed, _DEMO_YAML, *[member(b"demo/zeros", bytes(4 * MIB))] * 26)),
     no_chart("C14 a file of more than 5 MiB", packed(_DEMO_YAML, member(b"demo/zeros", bytes(5 * MIB + 1)))),
-    no_chart("C14 20,001 members", packed(*[member(b"demo/x")] * 20_000, _DEMO_YAML)),
+    no_chart("C14 20,001 members", partial(packed, *[member(b"demo/x")] * 20_000, _DEMO_YAML)),
     no_chart("C14 a PAX header of 64 KiB", packed(pax(("comment", "x" * 65_536)), _DEMO_YAML)),
     no_chart("C14 a Chart.yaml of 1 MiB", chart_file(CHART + b"#" * MIB)),
     no_chart("C15 a negative size", packed(member(b"demo/Chart.yaml", CHART, size=b"-0000000001\0"))),
@@ -196,7 +196,7 @@ INDEXES = [
     no_index("C16 nothing", hostile("")),
     Row("C16 HTML", hostile("<!DOCTYPE html><html></html>"), 404, "NAME_UNKNOWN", message="web page"),
     ok("C16 a BOM", {**listed(), "index.yaml": b"\xef\xbb\xbf" + listed()["index.yaml"]}),
-    ok("C16 an integer of 5,000 digits", listed(annotations={"a": 10**4_000 * 10**999})),
+    ok("C16 a version of 5,000 digits", written(_TWO.format("9" * 5_000))),
     ok("C16 a day that is none", listed(created="2001-99-99")),
     no_chart("C16 the same in Chart.yaml: aliases", chart_file(_BOMB.encode())),
     no_chart("C16 the same in Chart.yaml: depth", chart_file(b"name: " + b"[" * 30_000 + b"]" * 30_000)),
@@ -208,6 +208,10 @@ CONTENT = [
     ok("C18 controls in a description", chart_file(CHART + b'description: "\\e[31m<script>"\n')),
 ]
 ROWS = [*SKIPPED, *DIGESTS, *URLS, *NAMES, *ARCHIVES, *INDEXES, *CONTENT]
+
+
+def _marks(row: Row) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if callable(row.files) else []
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +231,7 @@ def test_the_table_has_every_row_of_the_threat_list_but_those_tested_below() -> 
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.id, marks=_marks(row)) for row in ROWS])
 async def test_what_a_repository_sends(row: Row, repo: HelmRepo, dns: FakeDns, tmp_path: Path) -> None:
     folder = _publish(repo, row)
     asked_before = repo.count()
@@ -247,6 +251,7 @@ async def test_what_a_repository_sends(row: Row, repo: HelmRepo, dns: FakeDns, t
 def _publish(repo: HelmRepo, row: Row) -> str:
     """Put the row's files into a folder of their own, and return its name."""
     folder = f"row{ROWS.index(row)}"
-    for path, content in row.files.items():
+    files = row.files() if callable(row.files) else row.files
+    for path, content in files.items():
         repo.put(f"{folder}/{path}", content.replace(FOLDER.encode(), folder.encode()))
     return folder

@@ -1,8 +1,8 @@
 """Cut the items of some versions out of a chart's block: a thousand versions need not be parsed for one.
 
-An item that has a version has its text somewhere, as a word of its own, unless it is written with escapes or is
-an alias. So every item with that word is cut, proven to be an item as a chart's key is proven to be a key, and
-parsed; the others cannot have the version.
+An item that has a version has its text somewhere, as a word of its own, unless it is written with escapes or
+is an alias. So every item with that word is cut, proven to be an item as a chart's key is proven to be a key,
+and parsed; the others cannot have the version.
 """
 
 import re

@@ -205,6 +205,8 @@ class HelmIndexes:
             await self._shelf.keep(loaded.shelved, content)
             if loaded.normalised is not None:
                 await self._shelf.keep_normalised(loaded.shelved.digest, loaded.normalised)
+        except Exception as error:  # nobody waits: what could not be kept is fetched again
+            log.warning("index_not_kept", url=loaded.shelved.url, reason=str(error))
         finally:
             if self._latest.get(loaded.shelved.url) is loaded:
                 del self._latest[loaded.shelved.url]

@@ -142,7 +142,7 @@ class HelmRepo:
         async with self._sink.create(limit_bytes=self._max_chart_bytes) as writer:
             async with self._http.get(url, route.target, {}) as answer:
                 answer.require_ok(url.path.rpartition("/")[2])
-                async for chunk in answer.chunks(self._max_chart_bytes):
+                async for chunk in answer.chunks_as_sent(self._max_chart_bytes):
                     await writer.write(chunk)
             self._require_digest(route, entry, writer.digest)
             with closing(await writer.reread()) as stream:

@@ -6,6 +6,8 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.oci.errors import OciError, Situation
+from gateway.refusals import unavailable
+from gateway.store.blobs import StorageFailed
 from gateway.web.responses import error_answer, send_answer
 
 log = structlog.get_logger(__name__)
@@ -35,6 +37,9 @@ def with_errors(app: ASGIApp) -> ASGIApp:
 def _told(error: Exception) -> OciError:
     if isinstance(error, OciError):
         return error
+    if isinstance(error, StorageFailed):
+        log.error("storage_failed", exc_info=error)
+        return unavailable(str(error))
     request_id = secrets.token_hex(8)
     log.error("request_failed", request_id=request_id, exc_info=error)
     return OciError(

@@ -56,9 +56,12 @@ class Site:
         self.write_rules("\n".join(["version: 1", f"defaults: {defaults}", "upstreams:", *lines, ""]))
 
     @contextmanager
-    def serve(self, *flags: str, workers: int = 1) -> Iterator["Server"]:
+    def serve(
+        self, *flags: str, workers: int = 1, environment: Mapping[str, str] | None = None
+    ) -> Iterator["Server"]:
         """Run ``gateway serve`` on a free port; its log is written out at the end, for a test that fails."""
-        server = Server(self._start("serve", "--port", "0", "--workers", str(workers), *flags))
+        arguments = ("serve", "--port", "0", "--workers", str(workers), *flags)
+        server = Server(self._start(*arguments, environment=environment))
         try:
             server.wait_until_ready()
             yield server

@@ -123,7 +123,25 @@ _HOSTILE = st.lists(_LINES | _CHARTS_IN_PROSE, max_size=5).map(
     lambda parts: "\n".join(parts).split("\n") if parts else []
 )
 _VERSIONS = st.sampled_from(
-    ("1.0.0", "v1.2.3-rc.1", '"1.10"', "1.10", "3", "'2'", "latest", "", "~", "[1]", "1.0.0+b", '"1.0.0" # x')
+    (
+        "1.0.0",
+        "v1.2.3-rc.1",
+        '"1.10"',
+        "1.10",
+        "3",
+        "'2'",
+        "latest",
+        "",
+        "~",
+        "[1]",
+        "1.0.0+b",
+        '"1.0.0" # x',
+        '"1.0.\\x30"',
+        '"1.0.\\\n      0"',
+        "&a 1.0.0",
+        "*a",
+        "|-\n      1.0.0",
+    )
 )
 
 
