@@ -58,14 +58,20 @@ class Fetcher:
     async def _twin(self, route: Route, tag: str, found: Found) -> HeldManifest | None:
         """The same version, held under another spelling of its tag: its manifest is never built again."""
         for row in await self._catalog.find_versions(route.target, route.variant.value):
-            if row.version == found.version and _drift(row, found) is None:
-                twin = replace(row, tag=tag, confirmed_at=self._now())
+            if row.version == found.version:
+                twin = replace(row, tag=tag, confirmed_at=self._now(), seen_digest=_drift(row, found))
                 await self._catalog.keep_tag(route.name.name, twin)
                 manifest = await self._catalog.find_manifest(route.target, row.digest)
                 return None if manifest is None else HeldManifest(manifest, twin)
         return None
 
     async def _fetch(self, route: Route, tag: str, found: Found) -> HeldManifest:
+        row, kept = await self._fetched(route, tag, found)
+        await self._catalog.keep(route.name.name, row, kept)
+        log.info("kept", target=str(route.target), tag=tag, digest=str(row.digest), origin=row.origin)
+        return HeldManifest(kept.manifest, row)
+
+    async def _fetched(self, route: Route, tag: str, found: Found) -> tuple[TagRow, KeptManifest]:
         fetched = await found.fetch()
         kept = _kept(fetched)
         now = self._now()
@@ -84,28 +90,43 @@ class Fetcher:
             kept_at=now,
             confirmed_at=now,
         )
-        await self._catalog.keep(route.name.name, row, kept)
-        log.info("kept", target=str(route.target), tag=tag, digest=str(row.digest), origin=row.origin)
-        return HeldManifest(fetched.manifest, row)
+        return row, kept
 
     async def fetch_newest(self, route: Route, digest: Digest, count: int) -> None:
-        """Keep the newest versions, one after another, until one of them is the digest looked for."""
+        """Keep the newest versions, one after another, until one of them is the digest looked for.
+
+        What upstream replaced meanwhile is kept beside what its tag stays (drift: keep).
+        """
         rows = await self._catalog.find_versions(route.target, route.variant.value)
         held = {row.version: row for row in rows}
         failures: list[Outcome] = []
         async for found in self._source.newest(route, count):
-            if found.version in held and _drift(held[found.version], found) is None:
+            row = held.get(found.version)
+            if row is not None and await self._is_held(row, found):
                 continue
             try:
-                kept = await self._fetch(route, found.version.replace("+", "_"), found)
+                kept = await self._fetch_beside(route, found, row)
             except Outcome as error:
                 failures.append(error)
                 continue
-            if kept.manifest.digest == digest:
+            if kept == digest:
                 return
         down = [error for error in failures if isinstance(error, Unavailable)]
         if down:
             raise down[0]
+
+    async def _is_held(self, row: TagRow, found: Found) -> bool:
+        drifted = _drift(row, found)
+        return drifted is None or await self._catalog.has_right(row.target, drifted)
+
+    async def _fetch_beside(self, route: Route, found: Found, held: TagRow | None) -> Digest:
+        tag = found.version.replace("+", "_")
+        if held is None:
+            return (await self._fetch(route, tag, found)).manifest.digest
+        row, kept = await self._fetched(route, tag, found)
+        await self._catalog.keep_untagged(row, kept)
+        log.warning("drift", target=str(row.target), tag=tag, seen_digest=str(row.upstream_digest))
+        return kept.manifest.digest
 
     async def refetch(self, route: Route, row: TagRow) -> None:
         found = await self._source.find(route, row.tag)

@@ -18,7 +18,8 @@ class Flights(Generic[T]):
         self._running: dict[Hashable, asyncio.Task[T]] = {}
 
     def is_running(self, key: Hashable) -> bool:
-        return key in self._running
+        task = self._running.get(key)
+        return task is not None and not task.done()
 
     async def join(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> T:
         """Wait for the flight of this key; start it if there is none. Its key is free once it ends."""
@@ -27,7 +28,7 @@ class Flights(Generic[T]):
     def launch(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
         """The flight of this key as a task, which the caller must not cancel."""
         task = self._running.get(key)
-        if task is None:
+        if task is None or task.done():  # one that has ended, and is not cleared away yet, is none
             task = asyncio.create_task(_run(start))
             self._running[key] = task
             task.add_done_callback(lambda done: self._land(key, done))
@@ -45,7 +46,8 @@ class Flights(Generic[T]):
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     def _land(self, key: Hashable, task: asyncio.Task[T]) -> None:
-        del self._running[key]
+        if self._running.get(key) is task:
+            del self._running[key]
         error = None if task.cancelled() else task.exception()  # seen, also where every waiter has left
         if error is not None:
             log.debug("flight_failed", key=str(key), error=repr(error))

@@ -1,38 +1,54 @@
 """One line an event: for people on a terminal, JSON elsewhere."""
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from gateway.settings_values import LogFormat, LogLevel
+
+_ENCODER = json.JSONEncoder(default=repr)
 
 
 def configure_logs(level: LogLevel, log_format: LogFormat) -> None:
     """Send structlog's events and the standard library's records to standard error, alike."""
     is_console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and sys.stderr.isatty())
     threshold = getattr(logging, level.value.upper())
-    shared: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer() if is_console else structlog.processors.JSONRenderer(sort_keys=False)
-    )
+    chain = _console_chain() if is_console else [_json_line]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_drop_meta, renderer])
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_drop_meta, *chain]))
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.INFO), force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-def _drop_meta(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    return structlog.stdlib.ProcessorFormatter.remove_processors_meta(_logger, _name, event)
+def _console_chain() -> list[Processor]:
+    """For a terminal: no local variables in tracebacks, no control characters of others in values."""
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.dev.ConsoleRenderer(
+            repr_native_str=True, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
+
+
+def _json_line(logger: object, level: str, event: EventDict) -> str:
+    """Do in one step what structlog's own processors do in four: this runs for every request."""
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, level, event)
+    event["level"] = level
+    event["timestamp"] = datetime.now(UTC).isoformat()
+    return _ENCODER.encode(event)
+
+
+def _drop_meta(logger: object, name: str, event: EventDict) -> EventDict:
+    return structlog.stdlib.ProcessorFormatter.remove_processors_meta(logger, name, event)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import Final
@@ -169,7 +169,7 @@ class Puller:
             await flights.drain()
 
     async def _manifest_by_tag(self, route: Route, tag: str) -> Pulled:
-        key = (route.target, route.variant.value, tag)
+        key = (str(route.target), route.variant.value, tag)
         held = self._memory.find_tag(key)
         if held is not None and self._is_fresh(held.row, route):
             return _pulled(held, Cache.HIT)
@@ -292,13 +292,13 @@ class Puller:
     def _raise_remembered(self, key: Hashable) -> None:
         error, until = self._misses.get(key, (None, 0.0))
         if error is not None and self._now() < until:
-            raise error
+            raise replace(error)  # an exception raised anew would keep every frame it went through
 
     def _remember(self, key: Hashable, route: Route, outcome: Outcome, absent: Situation) -> OciError:
         """Translate; and remember «nobody has it» for ``missing_for``, never an outage."""
         error = refusal(outcome, self._source.name, absent)
         if isinstance(outcome, Missing):
-            self._misses[key] = (error, self._now() + route.policy.missing_for_seconds)
+            self._misses[key] = (replace(error), self._now() + route.policy.missing_for_seconds)
         return error
 
     def _still_leads_to(self, name: str, target: str) -> bool:

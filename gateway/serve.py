@@ -180,6 +180,7 @@ def _work(
     """One worker: an event loop, the application, Hypercorn on the inherited socket."""
     sys.setswitchinterval(SWITCH_SECONDS)
     app = create_app(compose(settings, data_dir, rule_set))
+    gc.freeze()  # also what this worker keeps: no collection has to look at it
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(app, listener, lifeline))
 

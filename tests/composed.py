@@ -75,7 +75,7 @@ async def composed(folder: Path, rules: str, dns: FakeDns | None = None) -> Asyn
     names = FakeDns() if dns is None else dns
     data_dir = DataDir(folder)
     data_dir.prepare()
-    gateway = compose(Settings(data_dir=folder), data_dir, load_rules(f"version: 1\n{rules}"), names)
+    gateway = compose(Settings(data_dir=folder), data_dir, load_rules(f"version: 1\n{rules}"), resolver=names)
     transport = httpx.ASGITransport(app=create_app(gateway))
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as client:
@@ -86,7 +86,6 @@ async def composed(folder: Path, rules: str, dns: FakeDns | None = None) -> Asyn
 
 
 def upstream(url: str, key: str = HOST, **more: str) -> str:
-    """Return the rules that make ``key`` stand for a fake."""
+    """Return the line below ``upstreams:`` that makes ``key`` stand for a fake."""
     pairs = {"url": f"'{url}'", "allow_private": "true", **more}
-    members = ", ".join(f"{name}: {value}" for name, value in pairs.items())
-    return f"upstreams: {{{key}: {{{members}}}}}\n"
+    return f"  {key}: {{{', '.join(f'{name}: {value}' for name, value in pairs.items())}}}\n"

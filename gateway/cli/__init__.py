@@ -13,7 +13,7 @@ from gateway.rules.problems import RulesError
 from gateway.store.data_dir import DataDirError
 from gateway.store.schema import SchemaError
 
-_MISTAKES = (BindError, ConfigError, DataDirError, OciError, RulesError, SchemaError)
+_MISTAKES = (BindError, ConfigError, DataDirError, pull.DestinationError, OciError, RulesError, SchemaError)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -24,6 +24,10 @@ from gateway.sources.http import Observer
 _COPY_BYTES = 1 << 20
 
 
+class DestinationError(Exception):
+    """A file cannot be written where it was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Facts:
     pulled: str
@@ -92,6 +96,8 @@ async def _write_blob(gateway: Gateway, location: Location, descriptor: Descript
         with path.open("wb") as file:
             for offset in range(0, blob.size, _COPY_BYTES):
                 file.write(await blob.read(offset, _COPY_BYTES))
+    except OSError as error:
+        raise DestinationError(f"{path} cannot be written: {error.strerror}") from error
     finally:
         blob.close()
     return str(path)

@@ -9,8 +9,8 @@ beginning with all of them. Every answer contains the true state, or the text is
 import re
 from typing import Final, TypeAlias
 
-# A quote: inside a scalar of that quote. A number: inside a block scalar, to which every line belongs that has
-# at least that indentation.
+# A quote: inside a scalar of that quote. A number: inside a block scalar, to which every line belongs that
+# has at least that indentation.
 _State: TypeAlias = bytes | int
 _States: TypeAlias = frozenset[_State]
 

@@ -53,14 +53,18 @@ def tag_of(version_text: str) -> str:
     return version_text.removeprefix("v").replace("+", "_")
 
 
-def resolve(tag: str, versions: Sequence[str]) -> int | None:
-    """Return where in ``versions`` the entry stands that ``tag`` means, or None.
+def spellings(tag: str) -> tuple[str, ...]:
+    """Return the texts of a version that ``tag`` may mean, the first that exists being the one.
 
-    Exact first, then with or without a leading v, then with _ read as +. Of equal entries the first; never
-    a range: ``1.11`` is not 1.11.x.
+    Exact first, then with or without a leading v, then with _ read as +; never a range.
     """
     with_build = tag.replace("_", "+")
-    for spelling in (tag, _other_v_form(tag), with_build, _other_v_form(with_build)):
+    return (tag, _other_v_form(tag), with_build, _other_v_form(with_build))
+
+
+def resolve(tag: str, versions: Sequence[str]) -> int | None:
+    """Return where in ``versions`` the entry stands that ``tag`` means, or None; of equal ones the first."""
+    for spelling in spellings(tag):
         if spelling in versions:
             return versions.index(spelling)
     return None

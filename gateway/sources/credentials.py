@@ -1,11 +1,13 @@
 """Secrets that rules.yaml names: environment variables, and files in SECRETS_DIR."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.rules.model import SecretName, SecretOrigin, Upstream
+from gateway.rules.model import RuleSet, SecretName, SecretOrigin, Upstream
+
+_BYTES = "surrogateescape"  # what is no UTF-8 is sent as the bytes it is, as from the environment
 
 
 class CredentialError(Exception):
@@ -39,29 +41,32 @@ class Secrets:
             return None
         password = "" if upstream.password is None else self.value(upstream.password)
         pair = f"{self.value(upstream.username)}:{password}"
-        return "Basic " + base64.b64encode(pair.encode()).decode()
+        return "Basic " + base64.b64encode(pair.encode(errors=_BYTES)).decode()
 
     def _read(self, name: str) -> str:
         path = self.path(name)
         try:
-            return path.read_text().rstrip("\r\n")
+            return path.read_text(encoding="utf-8", errors=_BYTES).rstrip("\r\n")
         except OSError as error:
             raise CredentialError(f"the secret file {path} cannot be read: {error.strerror}") from error
 
 
-def verify(secrets: Secrets, upstreams: Mapping[str, Upstream]) -> list[str]:
+def verify(secrets: Secrets, rule_set: RuleSet) -> list[str]:
     """Look every named secret up once; return what is wrong, a line each."""
-    problems: list[str] = []
-    for key, upstream in upstreams.items():
+    problems = _missing_files(secrets, "egress", [rule_set.egress.ca_file])
+    for key, upstream in rule_set.upstreams.items():
         try:
             secrets.authorization(upstream)
-            files = [
-                secrets.path(name)
-                for name in (upstream.ca_file, upstream.cert_file, upstream.key_file)
-                if name
-            ]
         except CredentialError as error:
             problems.append(f"upstream {key}: {error}")
-        else:
-            problems += [f"upstream {key}: there is no file {path}" for path in files if not path.is_file()]
+        files = [upstream.ca_file, upstream.cert_file, upstream.key_file]
+        problems += _missing_files(secrets, f"upstream {key}", files)
     return problems
+
+
+def _missing_files(secrets: Secrets, owner: str, names: Iterable[str | None]) -> list[str]:
+    try:
+        paths = [secrets.path(name) for name in names if name is not None]
+    except CredentialError as error:
+        return [f"{owner}: {error}"]
+    return [f"{owner}: there is no file {path}" for path in paths if not path.is_file()]

@@ -15,7 +15,7 @@ from gateway.helm.archive import ArchiveError, ChartFiles, read_chart_archive
 from gateway.helm.convert import Conversion, convert
 from gateway.helm.index import ChartVersion
 from gateway.helm.metadata import ChartMetadata, MetadataError, parse_metadata
-from gateway.helm.version import Version, parse_version, resolve
+from gateway.helm.version import Version, parse_version, resolve, spellings
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest
@@ -58,10 +58,11 @@ class HelmRepo:
 
     async def find(self, route: Route, tag: str) -> Found:
         """Return the index entry that a tag means; a fresh index that has it not is asked for anew, once."""
-        view = await self._indexes.chart(route)
+        wanted = frozenset(spellings(tag))
+        view = await self._indexes.chart(route, wanted)
         entry = _entry_of(view, tag)
         if entry is None and not view.was_asked:
-            renewed = await self._indexes.chart_after_miss(route)
+            renewed = await self._indexes.chart_after_miss(route, wanted)
             view = view if renewed is None else renewed
             entry = _entry_of(view, tag)
         if entry is not None:
@@ -82,6 +83,8 @@ class HelmRepo:
         view = await self._indexes.chart(route)
         for entry in sorted(view.entries.versions, key=_precedence, reverse=True)[:count]:
             yield _FoundChart(self, route, view, entry)
+        if view.failure is not None:  # what came was the last that was known: newer ones there may be
+            raise view.failure
 
     def tells(self, route: Route) -> Sequence[str]:
         return [str(self._indexes.url_of(route))]
@@ -98,7 +101,7 @@ class HelmRepo:
             if error.reason != _MISMATCH:
                 raise
             log.warning("digest_mismatch", target=str(route.target), version=entry.version)
-        view = await self._indexes.chart(route, Ask.ANEW)
+        view = await self._indexes.chart(route, frozenset({entry.version}), Ask.ANEW)
         renewed = next((one for one in view.entries.versions if one.version == entry.version), None)
         if renewed is None:
             raise _missing(route, view, entry.version)
@@ -127,7 +130,7 @@ class HelmRepo:
         for text in entry.urls[:MAX_URLS]:
             try:
                 url = _chart_url(view.home, text)
-                key = (str(url), entry.digest, route.target, route.policy.digest_mismatch)
+                key = (str(url), entry, route.target, route.policy.digest_mismatch)
                 return url, await self._archives.join(key, partial(self._fetch_archive, route, url, entry))
             except UnknownHost as error:  # the chart is listed: that its host cannot be asked is an outage
                 failures.append(Unavailable(error.message))
@@ -148,7 +151,9 @@ class HelmRepo:
             with closing(await writer.reread()) as stream:
                 metadata = await to_thread.run_sync(_read_metadata, stream)
             _require_same_chart(metadata, entry)
-            return _Archive(writer.digest, writer.size, metadata)
+            archive = _Archive(writer.digest, writer.size, metadata)
+            await to_thread.run_sync(_build, archive, entry)  # what cannot be an artifact is not kept
+            return archive
 
     def _require_digest(self, route: Route, entry: ChartVersion, actual: Digest) -> None:
         if entry.digest is None or entry.digest == actual.hex:
@@ -162,7 +167,7 @@ class HelmRepo:
         log.warning("digest_mismatch_accepted", target=str(route.target), reason=message)
 
     async def _provenance(self, route: Route, archive_url: HttpUrl) -> Descriptor | None:
-        """The .prov file beside the archive, where the route wants one and there is one."""
+        """The .prov file beside the archive, where the route wants one and there is one of honest size."""
         if route.variant is not Variant.PROVENANCE:
             return None
         url = parse_upstream_url(f"{archive_url.origin}{archive_url.path}.prov")
@@ -172,6 +177,11 @@ class HelmRepo:
                 answer.require_ok(url.path.rpartition("/")[2])
                 content = b"".join([chunk async for chunk in answer.chunks(MAX_PROVENANCE_BYTES)])
         except Missing:
+            return None
+        except Corrupt as error:
+            if error.reason != "too_large":
+                raise
+            log.warning("provenance_left_out", target=str(route.target), reason=error.message)
             return None
         digest = await self._keep(content)
         return Descriptor(HELM_PROVENANCE_LAYER, digest, len(content))
@@ -253,7 +263,7 @@ def _read_metadata(stream: BinaryIO) -> ChartMetadata:
         raise Corrupt(f"the archive is no chart: {error}", "archive_invalid") from error
 
 
-def _build(archive: _Archive, entry: ChartVersion, provenance: Descriptor | None) -> Conversion:
+def _build(archive: _Archive, entry: ChartVersion, provenance: Descriptor | None = None) -> Conversion:
     try:
         return convert(archive.metadata, archive.digest, archive.size, entry, provenance)
     except MetadataError as error:

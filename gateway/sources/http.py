@@ -1,16 +1,18 @@
 """The only room that speaks HTTP to the world: every hop checked, every body bounded, every error named."""
 
 import asyncio
+import re
 import time
 import zlib
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 from urllib.parse import urljoin
+from weakref import WeakValueDictionary
 
 import httpx
+import structlog
 
 from gateway.oci.outcomes import Corrupt, Denied, Missing, Outcome, Unavailable, UnknownHost
 from gateway.oci.target import Target
@@ -19,13 +21,16 @@ from gateway.rules.route import unknown_host_message
 from gateway.sources.egress import AddressRefused, NameUnresolved
 from gateway.sources.transports import Destination, Transports
 
+log = structlog.get_logger(__name__)
+
 USER_AGENT = "chart-gateway"
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
+_GZIP = 16 + zlib.MAX_WBITS
 _INFLATE_BYTES = 256 * 1024
 _MAX_RETRY_AFTER_SECONDS = 3600
-_MAX_VALIDATOR_LENGTH = 1024
+_VALIDATOR = re.compile(r"[ -~]{1,1024}")  # what may be sent back as it came
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class Answer:
     def validator(self, name: str) -> str | None:
         """An ETag or Last-Modified that is worth remembering."""
         value = self.header(name)
-        return value if value is not None and len(value) <= _MAX_VALIDATOR_LENGTH else None
+        return value if value is not None and _VALIDATOR.fullmatch(value) else None
 
     def require_ok(self, what: str) -> None:
         """Return for a 200; else raise the outcome of this status. ``what`` names the thing asked for."""
@@ -153,16 +158,15 @@ class Http:
         self._transports = transports
         self._limits = limits
         self._observe = observe
-        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(limits.concurrency)
-        )
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def get(self, url: HttpUrl, target: Target, headers: Mapping[str, str]) -> AsyncIterator[Answer]:
         """Ask for ``url`` on behalf of ``target``; the answer's body can be read inside the block."""
-        for _ in range(_MAX_REDIRECTS + 1):
-            destination = self._directory.destination(url, target)
-            async with self._places[destination.url.origin], self._ask(destination, headers) as response:
+        for hop in range(_MAX_REDIRECTS + 1):
+            with _on_hop(hop):
+                destination = self._directory.destination(url, target)
+            async with self._place(destination), self._ask(destination, headers, hop) as response:
                 location = response.headers.get("location")
                 if response.status_code not in _REDIRECTS or location is None:
                     yield Answer(
@@ -177,11 +181,23 @@ class Http:
             url = _next_hop(destination, location)
         raise Corrupt(f"{destination.name} redirects more than {_MAX_REDIRECTS} times", "too_many_redirects")
 
+    def _place(self, destination: Destination) -> asyncio.Semaphore:
+        """One of the places that an origin's requests share; forgotten while nobody asks there."""
+        return self._places.setdefault(destination.url.origin, asyncio.Semaphore(self._limits.concurrency))
+
     @asynccontextmanager
     async def _ask(
-        self, destination: Destination, headers: Mapping[str, str]
+        self, destination: Destination, headers: Mapping[str, str], hop: int
     ) -> AsyncIterator[httpx.Response]:
-        transport = self._transports.for_destination(destination)
+        with _on_hop(hop):
+            response = await self._send(destination, headers)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _send(self, destination: Destination, headers: Mapping[str, str]) -> httpx.Response:
+        transport = self._transport(destination)
         request = httpx.Request(
             "GET",
             str(destination.url),
@@ -190,15 +206,18 @@ class Http:
         )
         try:
             async with asyncio.timeout(self._limits.connect_seconds + self._limits.first_byte_seconds):
-                response = await transport.handle_async_request(request)
+                return await transport.handle_async_request(request)
         except TimeoutError as error:
             raise Unavailable(f"{destination.name} did not answer in time") from error
         except httpx.HTTPError as error:
             raise outcome_of_error(error, destination.name) from error
+
+    def _transport(self, destination: Destination) -> httpx.AsyncHTTPTransport:
         try:
-            yield response
-        finally:
-            await response.aclose()
+            return self._transports.for_destination(destination)
+        except OSError as error:  # of which ssl.SSLError is one
+            log.warning("certificates_unusable", upstream=destination.name, reason=str(error))
+            raise Unavailable(f"the certificates for {destination.name} cannot be used") from error
 
     def _timeouts(self) -> dict[str, float]:
         return {
@@ -207,6 +226,17 @@ class Http:
             "write": self._limits.idle_seconds,
             "pool": self._limits.first_byte_seconds,
         }
+
+
+@contextmanager
+def _on_hop(hop: int) -> Iterator[None]:
+    """Who redirects to an unknown host is no less known for it: that is an outage."""
+    try:
+        yield
+    except UnknownHost as error:
+        if hop == 0:
+            raise
+        raise Unavailable(error.message) from error
 
 
 def outcome_of_error(error: httpx.HTTPError, host: str) -> Outcome:
@@ -246,8 +276,16 @@ def _retry_after(answer: Answer) -> int | None:
 
 
 def _headers(destination: Destination, headers: Mapping[str, str]) -> dict[str, str]:
-    """Only what we name ourselves: nothing of a client's request ever travels on."""
-    own = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+    """Only what we name ourselves: nothing of a client's request ever travels on.
+
+    Also Host, which httpx would make by decoding the name, and raise for one that is no good IDNA.
+    """
+    own = {
+        "Host": destination.url.authority,
+        "User-Agent": USER_AGENT,
+        "Accept-Encoding": "identity",
+        **headers,
+    }
     if destination.authorization is not None:
         own["Authorization"] = destination.authorization
     return own
@@ -263,14 +301,16 @@ def _next_hop(destination: Destination, location: str) -> HttpUrl:
 
 
 async def _inflate(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Undo one gzip layer, a bounded piece at a time."""
-    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    """Undo one gzip layer, of one member or several, a bounded piece at a time."""
+    inflater = zlib.decompressobj(_GZIP)
     try:
         async for chunk in chunks:
             pending = chunk
-            while pending and not inflater.eof:
+            while pending:
+                if inflater.eof:
+                    inflater = zlib.decompressobj(_GZIP)
                 yield inflater.decompress(pending, _INFLATE_BYTES)
-                pending = inflater.unconsumed_tail
+                pending = inflater.unconsumed_tail or inflater.unused_data
                 await asyncio.sleep(0)
     except zlib.error as error:
         raise Corrupt("a body that says it is gzip is not", "bad_encoding") from error

@@ -87,9 +87,9 @@ def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-async def verify_guard() -> None:
+async def verify_guard(transports: Transports) -> None:
     """Dial loopback through the guard; raise RuntimeError if anything but a refusal comes back."""
-    transport = Transports().for_destination(Destination(HttpUrl("http", "127.0.0.1", 9), "loopback"))
+    transport = transports.for_destination(Destination(HttpUrl("http", "127.0.0.1", 9), "loopback"))
     try:
         await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1:9/"))
     except httpx.ConnectError as error:

@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import structlog
+
 from gateway.oci.outcomes import Corrupt, Denied, Unavailable, UnknownHost
 from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl, parse_upstream_url
 from gateway.rules.model import EgressMode, RuleSet, Upstream
 from gateway.rules.route import unknown_host_message
-from gateway.sources.credentials import Secrets
+from gateway.sources.credentials import CredentialError, Secrets
 from gateway.sources.transports import Destination, TlsFiles
+
+log = structlog.get_logger(__name__)
 
 _HTTPS_PORT = 443
 
@@ -44,7 +48,7 @@ class Upstreams:
         return Destination(
             actual,
             upstream.key,
-            self.secrets.authorization(upstream),
+            self._authorization(upstream),
             self.may_dial_private or upstream.allow_private,
             self._tls(upstream),
         )
@@ -86,6 +90,14 @@ class Upstreams:
     def _is_trusted(self, upstream: Upstream, target: Target) -> bool:
         own = self.rule_set.upstream_for(target.place)
         return (own is not None and own.key == upstream.key) or target.host in upstream.trusted_by
+
+    def _authorization(self, upstream: Upstream) -> str | None:
+        """Read anew for each request; a secret that has gone meanwhile is an outage, not our own fault."""
+        try:
+            return self.secrets.authorization(upstream)
+        except CredentialError as error:
+            log.warning("credentials_unusable", upstream=upstream.key, reason=str(error))
+            raise Unavailable(f"the credentials for {upstream.key} cannot be read") from error
 
     def _tls(self, upstream: Upstream | None) -> TlsFiles:
         names = (upstream.ca_file, upstream.cert_file, upstream.key_file) if upstream else (None, None, None)

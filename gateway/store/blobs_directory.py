@@ -1,14 +1,17 @@
 """Blobs as files: ``sha256/ab/<hex>``, written beside their place, synced, then renamed into it."""
 
+import asyncio
 import errno
 import fcntl
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, TypeVar, TypeVarTuple
+from types import TracebackType
+from typing import BinaryIO, Self, TypeVar, TypeVarTuple
 
 from anyio import to_thread
 
@@ -17,6 +20,7 @@ from gateway.store.blobs import BlobWriter, OpenBlob, StorageFailed, check_diges
 
 _PARTIAL = "partial"
 _FLUSH_BYTES = 1 << 20
+_READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold us
 _READ_NOW = getattr(os, "RWF_NOWAIT", None)
 
 T = TypeVar("T")
@@ -29,20 +33,18 @@ class DirectoryBlobs:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._partial = root / _PARTIAL
-        self._partial.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folders(root, self._partial)
 
     @asynccontextmanager
     async def create(
         self, expected: Digest | None = None, limit_bytes: int | None = None
     ) -> AsyncIterator[BlobWriter]:
-        partial = await _in_thread(_PartialFile, self._partial, expected, limit_bytes)
-        try:
+        with _PartialFile(self._partial, expected, limit_bytes) as partial:
+            await _in_thread(partial.open)
             yield partial
             await partial.flush()
             check_digest(expected, partial.digest)
             await _in_thread(partial.keep_as, self._path(partial.digest))
-        finally:
-            partial.discard()
 
     async def open(self, digest: Digest) -> OpenBlob | None:
         return await _in_thread(_open_blob, self._path(digest))
@@ -62,7 +64,10 @@ class DirectoryBlobs:
 
 
 class _PartialFile:
-    """A blob on its way: hashed and written a MiB at a time, off the event loop."""
+    """A blob on its way: hashed and written a MiB at a time, off the event loop.
+
+    Leaving its block drops the file, if it still has its first name, and the lock on it.
+    """
 
     def __init__(self, folder: Path, expected: Digest | None, limit_bytes: int | None) -> None:
         self._algorithm = "sha256" if expected is None else expected.algorithm
@@ -70,8 +75,21 @@ class _PartialFile:
         self._limit_bytes = limit_bytes
         self._size = 0
         self._buffer = bytearray()
-        self._fd, path = tempfile.mkstemp(dir=folder)
-        self._path = Path(path)
+        self._path = folder / secrets.token_hex(16)
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._fd >= 0:
+            self._path.unlink(missing_ok=True)
+            os.close(self._fd)
+
+    def open(self) -> None:
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
 
     @property
@@ -111,22 +129,17 @@ class _PartialFile:
         """File first, then its name, then the folder that holds the name: durable in this order."""
         os.fsync(self._fd)
         is_new_shard = not place.parent.is_dir()
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folders(place.parent.parent, place.parent)
         os.rename(self._path, place)
         _sync_folder(place.parent)
         if is_new_shard:
             _sync_folder(place.parent.parent)
             _sync_folder(place.parent.parent.parent)
 
-    def discard(self) -> None:
-        """Drop the partial file, if it still has its first name, and the lock on it."""
-        self._path.unlink(missing_ok=True)
-        os.close(self._fd)
-
 
 class _BlobFile:
-    def __init__(self, fd: int, size: int) -> None:
-        self._fd = fd
+    def __init__(self, file: FileIO, size: int) -> None:
+        self._file = file
         self._size = size
 
     @property
@@ -135,32 +148,31 @@ class _BlobFile:
 
     async def read(self, offset: int, length: int) -> bytes:
         """From the page cache at once, where the kernel can tell; else in a thread."""
-        content = _read_cached(self._fd, offset, length)
+        fd = self._file.fileno()
+        content = _read_cached(fd, offset, min(length, self._size - offset))
         if content is not None:
             return content
-        return await _in_thread(os.pread, self._fd, length, offset)
+        return await _in_thread(os.pread, fd, length, offset)
 
     def close(self) -> None:
-        os.close(self._fd)
+        self._file.close()
 
 
 def _read_cached(fd: int, offset: int, length: int) -> bytes | None:
-    """What the page cache holds of the range, or None where a disk would have to be asked."""
-    if _READ_NOW is None:
+    """The range, where the page cache holds all of it; None where a disk would have to be asked."""
+    if _READ_NOW is None or length <= 0:
         return None
     buffer = bytearray(length)
     try:
         count = os.preadv(fd, [buffer], offset, _READ_NOW)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS):
-            return None
-        raise
-    return bytes(memoryview(buffer)[:count]) if count else None
+    except OSError:  # not in memory, or no file system that can tell
+        return None
+    return bytes(buffer) if count == length else None
 
 
 def _open_blob(path: Path) -> OpenBlob | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, _READ_ONLY)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -171,7 +183,7 @@ def _open_blob(path: Path) -> OpenBlob | None:
     if not stat.S_ISREG(status.st_mode):
         os.close(fd)
         return None
-    return _BlobFile(fd, status.st_size)
+    return _BlobFile(FileIO(fd), status.st_size)
 
 
 def _size_of(path: Path) -> int | None:
@@ -183,7 +195,9 @@ def _size_of(path: Path) -> int | None:
 
 
 def _remove_if_orphan(path: Path) -> bool:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    if not stat.S_ISREG(path.lstat().st_mode):  # nothing that we wrote
+        return False
+    fd = os.open(path, _READ_ONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -204,11 +218,25 @@ def _reopen(path: Path) -> BinaryIO:
 
 
 async def _in_thread(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
-    """Run what may block on a disk away from the event loop; the disk's refusal is StorageFailed."""
+    """Run what may block on a disk away from the event loop; the disk's refusal is StorageFailed.
+
+    Whoever is cancelled meanwhile waits for the thread: what it works on must not be closed under it.
+    """
+    running = asyncio.ensure_future(to_thread.run_sync(function, *arguments))
     try:
-        return await to_thread.run_sync(function, *arguments)
+        return await asyncio.shield(running)
     except OSError as error:
         raise StorageFailed(f"the blob directory refused: {error.strerror}") from error
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise
+
+
+def _make_folders(*folders: Path) -> None:
+    """Each for ourselves only; what is above the first is made as usual."""
+    folders[0].parent.mkdir(parents=True, exist_ok=True)
+    for folder in folders:
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

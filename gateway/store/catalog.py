@@ -70,6 +70,10 @@ class Catalog:
         """Keep a pull whole: blobs, manifest, edges, rights, the name asked for, and the tag last."""
         await self._write(writes.keep, name, row, kept)
 
+    async def keep_untagged(self, row: TagRow, kept: KeptManifest) -> None:
+        """Keep what ``row`` would name for those who ask by digest; the tag stays what it is."""
+        await self._write(writes.keep_untagged, row, kept)
+
     async def keep_tag(self, name: str, row: TagRow) -> None:
         """Keep another tag of a manifest that is held already."""
         await self._write(writes.keep_tag, name, row)

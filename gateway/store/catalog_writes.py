@@ -15,12 +15,17 @@ from gateway.store.tables import blobs, manifest_edges, manifests, repositories,
 
 
 def keep(connection: Connection, name: str, row: TagRow, kept: KeptManifest) -> bool:
+    keep_untagged(connection, row, kept)
+    return keep_tag(connection, name, row)
+
+
+def keep_untagged(connection: Connection, row: TagRow, kept: KeptManifest) -> bool:
     for digest, size_bytes in kept.sizes.items():
         _insert_once(connection, blobs, digest=str(digest), size_bytes=size_bytes, kept_at=row.kept_at)
     _keep_manifest(connection, kept, row.kept_at)
     for digest in (*kept.sizes, kept.manifest.digest):
         _insert_once(connection, rights, target=str(row.target), variant=row.variant, digest=str(digest))
-    return keep_tag(connection, name, row)
+    return False
 
 
 def _keep_manifest(connection: Connection, kept: KeptManifest, kept_at: float) -> None:

@@ -38,7 +38,7 @@ class DataDir:
         """
         revisions: Sequence[str] = ()
         if self._try_lock(fcntl.LOCK_EX):
-            DirectoryBlobs(self.blobs).sweep()
+            self._sweep()
             revisions = migrate_sqlite(self.catalog)
         waited_seconds = 0.0
         while not self._try_lock(fcntl.LOCK_SH):
@@ -49,6 +49,12 @@ class DataDir:
             sleep(_PAUSE_SECONDS)
             waited_seconds += _PAUSE_SECONDS
         return revisions
+
+    def _sweep(self) -> None:
+        try:
+            DirectoryBlobs(self.blobs).sweep()
+        except OSError as error:
+            raise DataDirError(f"the directory {self.blobs} cannot be used: {error.strerror}") from error
 
     def close(self) -> None:
         """Let go of the lock."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 _BUSY_SECONDS = 10
 
@@ -32,7 +32,7 @@ def open_sqlite(path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
 
 def _engine(path: Path, synchronous: str, pool_size: int) -> Engine:
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),
         pool_size=pool_size,
         max_overflow=0,
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},

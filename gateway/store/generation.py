@@ -4,6 +4,7 @@ import fcntl
 import mmap
 import os
 import struct
+import threading
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +36,7 @@ class MappedGeneration:
     """A counter in a mapped file; advancing takes the file's lock, reading takes nothing."""
 
     def __init__(self, path: Path) -> None:
+        self._mutex = threading.Lock()  # the file's lock is the process's: its threads all hold it at once
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if os.fstat(self._fd).st_size < _NUMBER.size:
             os.ftruncate(self._fd, _NUMBER.size)
@@ -45,11 +47,12 @@ class MappedGeneration:
         return number
 
     def advance(self) -> None:
-        fcntl.lockf(self._fd, fcntl.LOCK_EX)
-        try:
-            _NUMBER.pack_into(self._map, 0, self.current() + 1)
-        finally:
-            fcntl.lockf(self._fd, fcntl.LOCK_UN)
+        with self._mutex:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX)
+            try:
+                _NUMBER.pack_into(self._map, 0, self.current() + 1)
+            finally:
+                fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
         self._map.close()

@@ -73,8 +73,11 @@ class IndexShelf:
 
     def _is_shelved(self, digest: Digest) -> bool:
         held = or_(helm_indexes.c.digest == str(digest), helm_indexes.c.normalised_digest == str(digest))
-        with self._engines.reader.connect() as connection:
-            return connection.execute(select(helm_indexes.c.url).where(held)).first() is not None
+        try:
+            with self._engines.reader.connect() as connection:
+                return connection.execute(select(helm_indexes.c.url).where(held)).first() is not None
+        except SQLAlchemyError as error:
+            raise StorageFailed("the catalog cannot be read") from error
 
     def _upsert(self, shelved: ShelvedIndex) -> None:
         values = {

@@ -13,7 +13,7 @@ from gateway.store.rows import TagRow
 _TAG_COUNT = 50_000
 _RIGHT_COUNT = 100_000
 
-TagKey = tuple[Target, str, str]
+TagKey = tuple[str, str, str]  # target, variant, tag
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event
+from sqlalchemy import URL, create_engine, event
+from sqlalchemy.exc import DatabaseError
 
 
 class SchemaError(Exception):
-    """The catalog was written by a newer version of this program."""
+    """The catalog is none, or was written by a newer version of this program."""
 
 
 def migrate_sqlite(path: Path) -> Sequence[str]:
@@ -24,7 +25,7 @@ def migrate_sqlite(path: Path) -> Sequence[str]:
     config = Config()
     config.set_main_option("script_location", str(_migrations_folder()).replace("%", "%%"))
     script = ScriptDirectory.from_config(config)
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(URL.create("sqlite", database=str(path)))
     event.listen(engine, "connect", _say_begin_ourselves)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
@@ -40,6 +41,8 @@ def migrate_sqlite(path: Path) -> Sequence[str]:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
+    except DatabaseError as error:
+        raise SchemaError(f"the catalog {path} cannot be used: {error.orig}") from error
     finally:
         engine.dispose()
     return known[0 if before is None else known.index(before) + 1 :]

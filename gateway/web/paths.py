@@ -46,31 +46,40 @@ class ReferrersAsked:
 Asked = Base | CatalogAsked | TagsAsked | ManifestAsked | BlobAsked | ReferrersAsked
 
 
-def parse_path(path: str, namespace: str | None = None) -> Asked | None:
+def parse_namespace(text: str) -> Repository:
+    """Read the value of ``ns``: the host that a mirroring client means, held to the grammar of names."""
+    if ":" in text:
+        raise OciError(Situation.NAME_NOT_KNOWN, f"no upstream has the key {text[:300]!r}")
+    return Repository.parse(text)
+
+
+def parse_path(path: str, namespace: Repository | None = None) -> Asked | None:
     """Read a decoded path; None where it is none of the distribution API's.
 
     What stands before the first ``/v2/`` is put in front of the name (clients of registries with a path
     prefix ask so); without that, ``namespace`` is, unless it leads the name already.
     """
-    before, found, rest = f"{path}/".partition("/v2/") if path.endswith("/v2") else path.partition("/v2/")
+    before, found, rest = path.partition("/v2/")
+    if not found and path.endswith("/v2"):
+        before, found = path.removesuffix("/v2"), "/v2"
     if not found:
         return None
-    prefix = before.removeprefix("/")
+    prefix = Repository.parse(before.removeprefix("/")) if before else namespace
     if not rest:
         return Base()
     if rest == "_catalog":
         return CatalogAsked()
     name, keyword, last = _split(rest)
-    repository = _repository(name, prefix, namespace)
-    if keyword == "manifests":
-        return ManifestAsked(repository, parse_reference(last))
-    if keyword == "blobs":
-        return BlobAsked(repository, Digest.parse(last))
-    if keyword == "referrers":
-        return ReferrersAsked(repository, Digest.parse(last))
-    if last != "list":
-        raise OciError(Situation.PATH_MALFORMED, f"/tags/ is followed by list, not by {last[:80]!r}")
-    return TagsAsked(repository)
+    repository = _repository(name, prefix, is_namespace=not before)
+    match keyword:
+        case "manifests":
+            return ManifestAsked(repository, _reference(last))
+        case "blobs":
+            return BlobAsked(repository, Digest.parse(last))
+        case "referrers":
+            return ReferrersAsked(repository, Digest.parse(last))
+        case _:
+            return _tags(repository, last)
 
 
 def _split(rest: str) -> tuple[str, str, str]:
@@ -85,11 +94,18 @@ def _split(rest: str) -> tuple[str, str, str]:
     return rest[:place], keyword, rest[place + len(keyword) + 2 :]
 
 
-def _repository(name: str, prefix: str, namespace: str | None) -> Repository:
-    if prefix:
-        return Repository.parse(f"{prefix}/{name}")
-    if namespace is None or name.startswith(f"{namespace}/"):
-        return Repository.parse(name)
-    if ":" in namespace:
-        raise OciError(Situation.NAME_NOT_KNOWN, f"no upstream has the key {namespace[:300]!r}")
-    return Repository.parse(f"{namespace}/{name}")
+def _repository(name: str, prefix: Repository | None, *, is_namespace: bool) -> Repository:
+    leads_already = is_namespace and name.startswith(f"{prefix}/")
+    return Repository.parse(name if prefix is None or leads_already else f"{prefix}/{name}")
+
+
+def _reference(text: str) -> Reference:
+    if not text or ("/" in text and ":" not in text):
+        raise OciError(Situation.PATH_MALFORMED, "/manifests/ is followed by one tag or digest")
+    return parse_reference(text)
+
+
+def _tags(repository: Repository, last: str) -> TagsAsked:
+    if last != "list":
+        raise OciError(Situation.PATH_MALFORMED, f"/tags/ is followed by list, not by {last[:80]!r}")
+    return TagsAsked(repository)

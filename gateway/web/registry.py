@@ -1,6 +1,7 @@
 """The OCI distribution API, read-only: /v2/ and all that lies below it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,6 +23,7 @@ from gateway.web.paths import (
     ManifestAsked,
     ReferrersAsked,
     TagsAsked,
+    parse_namespace,
     parse_path,
 )
 from gateway.web.responses import (
@@ -39,6 +41,7 @@ from gateway.web.responses import (
 
 _KNOWN_QUERIES = frozenset({"n", "last", "ns", "artifactType", "rewrite_dependencies"})
 _MAX_QUERIES = 16
+_PATHS = 2000
 
 Query = dict[str, str]
 
@@ -46,20 +49,19 @@ Query = dict[str, str]
 def registry_app(puller: Puller, now: Callable[[], float], own_hosts: frozenset[str]) -> ASGIApp:
     """The ASGI application of the data port. ``own_hosts`` in ``?ns=`` mean nothing."""
     registry = Registry(puller, now)
+    parse = lru_cache(_PATHS)(parse_path)  # a path of a distribution client is asked for again and again
 
     async def app(scope: Scope, _receive: Receive, send: Send) -> None:
         query = _parse_query(scope["query_string"])
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        namespace = query.get("ns")
-        if namespace in own_hosts or namespace == headers.get("host"):
-            namespace = None
-        asked = parse_path(scope["path"], namespace)
+        namespace = _namespace(query.get("ns"), own_hosts | {headers.get("host")})
+        asked = parse(scope["path"], namespace)
         if asked is None:
             raise OciError(Situation.NAME_NOT_KNOWN, "this is an OCI registry: its API is at /v2/")
         is_head = scope["method"] == "HEAD"
         answer = await registry.answer(asked, query, headers, is_head=is_head)
-        if namespace is not None:
-            answer.headers.append((b"oci-namespace", namespace.encode()))
+        if namespace is not None and scope["path"].startswith("/v2/"):
+            answer.headers.append((b"oci-namespace", namespace.name.encode()))
         await send_answer(send, answer, is_head=is_head)
 
     return app
@@ -80,7 +82,7 @@ class Registry:
                 pulled = await self._puller.manifest(name, reference)
                 return self._manifest(pulled, headers, is_tag=isinstance(reference, Tag))
             case BlobAsked(name, digest) if is_head:
-                return await self._blob_head(name, digest)
+                return await self._blob_head(name, digest, headers)
             case BlobAsked(name, digest):
                 return await self._blob(name, digest, headers)
             case TagsAsked(name):
@@ -108,15 +110,17 @@ class Registry:
             return Answer(304, own)
         return body_answer(200, manifest.media_type.encode(), manifest.content, own)
 
-    async def _blob_head(self, name: Repository, digest: Digest) -> Answer:
+    async def _blob_head(self, name: Repository, digest: Digest, headers: dict[str, str]) -> Answer:
         descriptor = await self._puller.describe_blob(name, digest)
+        if is_known(headers.get("if-none-match"), digest):
+            return _unchanged_blob(digest)
         return Answer(200, _blob_headers(digest, descriptor.size))
 
     async def _blob(self, name: Repository, digest: Digest, headers: dict[str, str]) -> Answer | BlobAnswer:
         blob = await self._puller.blob(name, digest)
         if is_known(headers.get("if-none-match"), digest):
             blob.close()
-            return Answer(304, [(b"etag", etag(digest)), IMMUTABLE])
+            return _unchanged_blob(digest)
         try:
             part = parse_range(headers.get("range"), blob.size)
         except OciError as error:
@@ -146,6 +150,10 @@ class Registry:
         return body_answer(200, OCI_IMAGE_INDEX.encode(), image_index(found), own)
 
 
+def _unchanged_blob(digest: Digest) -> Answer:
+    return Answer(304, [(b"etag", etag(digest)), IMMUTABLE])
+
+
 def _blob_headers(digest: Digest, size: int) -> Headers:
     return [
         (b"content-type", OCTET_STREAM.encode()),
@@ -161,6 +169,10 @@ def _blob_headers(digest: Digest, size: int) -> Headers:
 
 def _link(next_page: str | None) -> Headers:
     return [] if next_page is None else [(b"link", next_page.encode())]
+
+
+def _namespace(asked: str | None, own_hosts: Collection[str | None]) -> Repository | None:
+    return None if asked is None or asked in own_hosts else parse_namespace(asked)
 
 
 def _parse_query(text: bytes) -> Query:

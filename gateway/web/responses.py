@@ -76,29 +76,29 @@ def is_known(if_none_match: str | None, digest: Digest) -> bool:
     return "*" in tags or f'"{digest}"' in tags
 
 
-async def send_answer(send: Send, answer: Answer | BlobAnswer, *, is_head: bool) -> int:
-    """Send an answer; return how many bytes of body went out. Raise TimeoutError for a reader that stalls."""
+async def send_answer(
+    send: Send, answer: Answer | BlobAnswer, *, is_head: bool, stall_seconds: float = _STALL_SECONDS
+) -> None:
+    """Send an answer. Raise TimeoutError for a reader that takes no piece of a blob for ``stall_seconds``."""
     start = {"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, *_ALWAYS]}
     if isinstance(answer, BlobAnswer):
         try:
             await send(start)
-            return await _send_blob(send, answer, is_head=is_head)
+            await _send_blob(send, answer, stall_seconds)
         finally:
             answer.blob.close()
+        return
     await send(start)
-    body = b"" if is_head else answer.body
-    await send({"type": "http.response.body", "body": body})
-    return len(body)
+    await send({"type": "http.response.body", "body": b"" if is_head else answer.body})
 
 
-async def _send_blob(send: Send, answer: BlobAnswer, *, is_head: bool) -> int:
-    position = answer.part.stop if is_head else answer.part.start
+async def _send_blob(send: Send, answer: BlobAnswer, stall_seconds: float) -> None:
+    position = answer.part.start
     while position < answer.part.stop:
         piece = await answer.blob.read(position, min(_READ_BYTES, answer.part.stop - position))
         if not piece:
             raise EOFError("a blob is shorter than it was when it was opened")
         position += len(piece)
-        async with asyncio.timeout(_STALL_SECONDS):
+        async with asyncio.timeout(stall_seconds):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
-    return 0 if is_head else answer.part.stop - answer.part.start

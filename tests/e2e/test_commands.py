@@ -1,8 +1,7 @@
-"""The commands work on the data directory, alone and beside a running server, and mistakes are told in words."""
+"""The commands work on the data directory, also beside a running server; mistakes are told in words."""
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -148,16 +147,19 @@ def test_a_reference_that_leads_nowhere_is_told_in_a_line(
 ) -> None:
     ran = site.run("pull", reference)
     assert (ran.code, ran.output) == (1, "")
-    assert ran.errors.startswith("gateway: ")
-    assert told in ran.errors
-    assert ran.errors.count("\n") == 1
+    last = ran.errors.splitlines()[-1]
+    assert last.startswith("gateway: ")
+    assert told in last
+    assert "Traceback" not in ran.errors
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_a_line(site: Site, repo: HelmRepo) -> None:
     ran = site.run("pull", f"{UPSTREAM}/demo:1.2.3", "-d", "rules.yaml/charts")
     assert ran.code == 1
-    assert "rules.yaml/charts" in ran.errors
-    assert ran.errors.count("\n") == 1
+    assert ran.errors.splitlines()[-1] == (
+        "gateway: rules.yaml/charts/demo-1.2.3.tgz cannot be written: Not a directory"
+    )
+    assert "Traceback" not in ran.errors
 
 
 @pytest.mark.parametrize(
@@ -169,12 +171,12 @@ def test_wrong_usage_is_exit_code_2(site: Site, arguments: tuple[str, ...]) -> N
     assert "Usage: gateway" in ran.errors
 
 
-@pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_every_command_helps(site: Site, flag: str) -> None:
-    told = site.run(flag).require_ok()
+def test_every_command_helps(site: Site) -> None:
+    told = site.run("--help").require_ok()
+    assert site.run("-h").require_ok() == told
     for command in COMMANDS:
         assert f"\n  {command} " in told
-        assert site.run(command, flag).require_ok().startswith(f"Usage: gateway {command} ")
+        assert site.run(command, "-h").require_ok().startswith(f"Usage: gateway {command} ")
 
 
 def test_it_tells_its_version(site: Site) -> None:

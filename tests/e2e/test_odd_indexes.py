@@ -16,7 +16,7 @@ HOST = "charts.example.test"
 DEMO = make_chart("demo", "1.2.3")
 HONEST = index_of({"demo-1.2.3.tgz": DEMO})
 INDEX = yaml.safe_load(HONEST)
-_LEVELS = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
+_BOMB = "l0: &l0 [x]\n" + "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
 
 ODD = {
     "flow": yaml.safe_dump(INDEX, default_flow_style=True).encode(),
@@ -29,8 +29,8 @@ HOSTILE = {
     "brackets": b"[" * 60_000,
     "closed-brackets": b"entries:\n  demo: " + b"[" * 30_000 + b"]" * 30_000,
     "braces": b"{a: " * 50_000,
-    "bomb": f"l0: &l0 [x, x, x]\n{_LEVELS}entries:\n  demo: *l11\n".encode(),
-    "bomb-below-a-chart": f"{_LEVELS.replace('l1:', 'l0: &l0 [x]\nl1:', 1)}entries: {{demo: *l11}}".encode(),
+    "bomb": f"{_BOMB}entries:\n  demo: *l11\n".encode(),
+    "bomb-in-flow-style": f"{_BOMB}entries: {{demo: *l11}}\n".encode(),
     "digits": b"entries:\n  demo:\n  - version: " + b"9" * 100_000 + b"\n",
     "text": b"not an index, but a sentence\n",
     "empty": b"",

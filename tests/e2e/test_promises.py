@@ -17,6 +17,7 @@ UPSTREAM = "charts.example.test/stable"
 DEMO = make_chart("demo", "1.2.3", {"values.yaml": b"a: 1\n"})
 CHARTS = (DEMO, make_chart("demo", "1.2.4"), make_chart("other", "0.1.0"))
 RECHECK_AT_ONCE = "{fresh_for: 0s, recheck_for: 0s}"
+INDEX_NEVER_FRESH = "{fresh_for: 0s}"  # whoever asked for it again would ask upstream
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def repo() -> Iterator[HelmRepo]:
 
 
 def test_a_second_pull_asks_nobody(site: Site, repo: HelmRepo, newest_helm: Client, tmp_path: Path) -> None:
-    site.point_at({UPSTREAM: repo})
+    site.point_at({UPSTREAM: repo}, INDEX_NEVER_FRESH)
     with site.serve() as server:
         newest_helm.pull(_demo(server), into=tmp_path / "first")
         asked = [request.path for request in repo.requests]
@@ -38,7 +39,7 @@ def test_a_second_pull_asks_nobody(site: Site, repo: HelmRepo, newest_helm: Clie
 
 
 def test_a_restart_changes_nothing(site: Site, repo: HelmRepo) -> None:
-    site.point_at({UPSTREAM: repo})
+    site.point_at({UPSTREAM: repo}, INDEX_NEVER_FRESH)
     with site.serve() as server:
         before = _seen(server)
         assert server.stop() == 0

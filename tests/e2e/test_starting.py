@@ -1,13 +1,15 @@
 """The gateway starts quickly and small, or says in a line what keeps it from starting."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from tests.e2e.gateway_process import Site
 
 pytestmark = pytest.mark.e2e
+
+Record = Callable[[str, object], None]
 
 WRONG_RULES = """\
 version: 1
@@ -17,7 +19,7 @@ upstreams:
 """
 
 
-def test_it_answers_soon_after_its_start(site: Site, record_property: pytest.RecordProperty) -> None:
+def test_it_answers_soon_after_its_start(site: Site, record_property: Record) -> None:
     with site.serve() as first:
         record_property("seconds_to_ready_on_a_new_directory", first.seconds_to_ready)
     with site.serve(workers=2) as again:
@@ -26,7 +28,7 @@ def test_it_answers_soon_after_its_start(site: Site, record_property: pytest.Rec
     assert again.seconds_to_ready < 5.0
 
 
-def test_an_idle_worker_is_small(site: Site, record_property: pytest.RecordProperty) -> None:
+def test_an_idle_worker_is_small(site: Site, record_property: Record) -> None:
     with site.serve() as server:
         assert server.get("/v2/").status_code == 200
         (worker,) = server.workers()
@@ -58,7 +60,7 @@ def test_every_mistake_in_the_rules_is_told_with_its_place(site: Site) -> None:
         (("--workers", "0"), {}, "--workers"),
         (("--prot", "1"), {}, "--prot"),
         ((), {"GATEWAY_PROT": "9000"}, "GATEWAY_PROT"),
-        ((), {"GATEWAY_UPSTREAM_TIMEOUT": "15"}, "GATEWAY_UPSTREAM_TIMEOUT"),
+        ((), {"GATEWAY_UPSTREAM_TIMEOUT": "soon"}, "GATEWAY_UPSTREAM_TIMEOUT"),
         (("--config", "absent.yaml"), {}, "absent.yaml"),
     ],
 )
@@ -89,6 +91,11 @@ def test_what_kubernetes_injects_for_a_service_of_our_name_does_no_harm(site: Si
     [
         (("--rules", "absent.yaml"), "there is no rules file absent.yaml"),
         (("--data-dir", "rules.yaml/data"), "the data directory rules.yaml/data cannot be used"),
+        (
+            ("--database-url", "sqlite:///absent/x.db"),
+            "the catalog absent/x.db cannot be used: unable to open",
+        ),
+        (("--database-url", "sqlite:///rules.yaml"), "the catalog rules.yaml cannot be used: file is not a"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_in_a_line(site: Site, flags: tuple[str, ...], told: str) -> None:

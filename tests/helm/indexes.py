@@ -2,97 +2,22 @@
 
 import json
 from collections.abc import Callable
-from typing import TypeAlias
 
 import yaml
 from hypothesis import strategies as st
 
 CHARTS = ("argo", "argo-cd", "argo-cd-apps", "cd", "x.y_z")
 
-_Text: TypeAlias = st.SearchStrategy[str]
-
 # What looks like the structure around it, for scalars and comments to be full of.
 _FRAGMENTS = """\
-  argo-cd:
-  argo:
-    argo-cd:
- argo-cd:
-argo-cd:
-  cd:
-  argo-cd: # x
-  argo-cd: []
-  - version: 9.9.9
-  - name: argo
-    version: 9.9.9
-- version: 9.9.9
-  -
--
-    urls:
-entries:
-apiVersion: v1
-generated: now
-annotations:
-a:
-  a: b
----
-...
-%YAML 1.1
-# it's
-  # "
-#
-      # argo-cd:
-x # '
-text
-  text
-    text
-      text
-it's
-    it's so
-say "no"
-  ''
-''
-  a: ''
-\\
-  \\
-key: value
-    key: |
-    key: >-
-    key: 'a
-    key: "a
-  key: '
-    'a': b
-  "a": 'b'
-, '
-a, 'b
-a, "b
-]
-}
-[
-{
-  {
-  [a, 'b
-  }
-  ]
-a: {
-? a
-  ? argo-cd
-  : b
-: b
-  &a argo-cd:
-  argo-cd: &a
-  - &a
-  - *a
-  *a : b
-  <<: *a
-  !!str argo-cd:
-  'argo-cd':
-  "argo-cd":
-  argo-cd :
-  argo-cd:x
-|
-    |
->
-  key: |2
+  argo-cd:¦  argo:¦    argo-cd:¦ argo-cd:¦argo-cd:¦  cd:¦  argo-cd: # x¦  argo-cd: []
+  - version: 9.9.9¦  - name: argo¦    version: 9.9.9¦- version: 9.9.9¦  -¦-¦    urls:¦entries:
+apiVersion: v1¦generated: now¦annotations:¦a:¦  a: b¦---¦...¦%YAML 1.1¦# it's¦  # "¦#
+      # argo-cd:¦x # '¦text¦  text¦    text¦      text¦it's¦    it's so¦say "no"¦  ''¦''¦  a: ''¦\\
+  \\¦key: value¦    key: |¦    key: >-¦    key: 'a¦    key: "a¦  key: '¦    'a': b¦  "a": 'b'¦, '
+a, 'b¦a, "b¦]¦}¦[¦{¦  {¦  [a, 'b¦  }¦  ]¦a: {¦? a¦  ? argo-cd¦  : b¦: b¦  &a argo-cd:¦  argo-cd: &a
+  - &a¦  - *a¦  *a : b¦  <<: *a¦  !!str argo-cd:¦  'argo-cd':¦  "argo-cd":¦  argo-cd :¦  argo-cd:x¦|
+    |¦>¦  key: |2
 """
 _ODD_FRAGMENTS = (
     "\targo:",
@@ -110,7 +35,7 @@ _ODD_FRAGMENTS = (
     "\u2026",
     "\xa9",
 )
-_LINES = st.sampled_from((*_FRAGMENTS.splitlines(), *_ODD_FRAGMENTS))
+_LINES = st.sampled_from((*_FRAGMENTS.replace("\n", "¦").split("¦")[:-1], *_ODD_FRAGMENTS))
 
 # A whole chart, and what ends it: were it not prose, it would be served.
 _CHARTS_IN_PROSE = st.builds(

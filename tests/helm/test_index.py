@@ -6,7 +6,6 @@ from gateway.helm.document import Plain, Value
 from gateway.helm.index import ChartEntries, ChartVersion, find_chart, read_entries
 from gateway.helm.index_cut import NotQuick
 from gateway.helm.index_whole import BrokenIndex, find_in_normalised, normalise_index
-from tests.fakes.index_maker import make_index
 
 _INDEX = b"""apiVersion: v1
 entries:
@@ -120,12 +119,20 @@ def test_a_thousand_versions_are_found_in_their_order() -> None:
 
 
 def test_an_index_of_many_strides_is_searched_whole() -> None:
-    content = make_index(charts=12, size_bytes=2_200_000)
+    item = "  - name: {0}\n    version: 1.0.{1}\n    note: {2}\n"
+    charts = {
+        f"chart-{number}": "".join(
+            item.format(f"chart-{number}", version, "x" * 20_000) for version in range(12)
+        )
+        for number in range(12)
+    }
+    entries = "".join(f"  {name}:\n{items}" for name, items in charts.items())
+    content = f"apiVersion: v1\nentries:\n{entries}generated: now\n".encode()
+    assert len(content) > 2 << 20
     normalised = normalise_index(content)
-    for number in range(12):
-        chart = f"chart-{number:03d}"
+    for chart in charts:
         assert find_chart(content, chart) == find_in_normalised(normalised, chart)
-    assert find_chart(content, "chart-012") is None
+    assert find_chart(content, "chart-12") is None
 
 
 _ARGO = "  argo:\n  - {name: argo, version: 1.0.0}\n"

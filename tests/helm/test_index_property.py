@@ -42,13 +42,13 @@ def _only(entries: ChartEntries | None, versions: frozenset[str]) -> ChartEntrie
     return ChartEntries(tuple(version for version in entries.versions if version.version in versions))
 
 
-@settings(_QUIET, max_examples=150)
+@settings(_QUIET, max_examples=100)
 @given(glued())
 def test_the_quick_way_gives_what_the_whole_parse_gives_for_hostile_text(content: bytes) -> None:
     compare(content)
 
 
-@settings(_QUIET, max_examples=150)
+@settings(_QUIET, max_examples=100)
 @given(emitted())
 def test_the_quick_way_gives_what_the_whole_parse_gives_for_what_emitters_write(content: bytes) -> None:
     compare(content)

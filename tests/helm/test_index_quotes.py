@@ -110,6 +110,11 @@ def test_a_line_inside_quotes_is_never_called_outside(text: str) -> None:
         'a: "x\\\n  argo:\n  "\n',
         '- a: |\n    b: \'x\n  c: "\n  argo:\n  "\n',  # a quote in a block scalar opens nothing
         "- a: |\n    b: x\n  c: '\n  argo:\n  '\n",
+        "- |\n  b: 'x\n- c: \"it's\n  argo:\n  \"\n",
+        "a: [\n  x, 'y\n  argo:\n  ']\n",
+        "a: {\n  b: 'y\n  argo:\n  '}\n",
+        "a: {\n  b c: 'y\n  argo:\n  '}\n",
+        'a: {\n  [b]:"y\n  argo:\n  "}\n',
         "a: ['x\n  k: ', 'z\n  argo:\n  ']\n",  # the first quote closes, in a flow sequence
         "a: [x, 'y\n  argo:\n  ']\n",
         'a: {"b":"c\n  argo:\n  "}\n',
@@ -145,6 +150,8 @@ def test_a_key_in_prose_is_not_called_outside(text: str) -> None:
         "- 'a'\n- \"b\" # it's\n",
         "description: 'it: wrapped\n\n  '\nversion: 1.0.0\n",
         "# it's a comment\n",
+        "annotations:\n  changes: |\n    - \"[Fixed]: Can't login\"\n    - \"[Added]: 'a', 'b'\"\nurls: []\n",
+        "changes: |\n" + '  - "[Fixed]: Can\'t login"\n' * 30,
         "a: ~\nb: |\n  it's\n  # \"\nc: '1'\nd: \"2\"\n",
         "a: \"it's\"\r\nb: '\"'\r\n",
     ],

@@ -78,13 +78,14 @@ async def test_content_with_another_digest_is_refused_and_leaves_nothing(
     assert files_below(tmp_path) == set()
 
 
-async def test_content_past_the_limit_is_refused_and_leaves_nothing(
-    blobs: BlobStore, tmp_path: Path
-) -> None:
-    with pytest.raises(TooLarge, match="9 bytes"):
+async def test_content_past_the_limit_is_refused_and_leaves_nothing(blobs: BlobStore, tmp_path: Path) -> None:
+    async def write() -> None:
         async with blobs.create(limit_bytes=9) as writer:
             await writer.write(b"12345")
             await writer.write(b"67890")
+
+    with pytest.raises(TooLarge, match="9 bytes"):
+        await write()
     assert files_below(tmp_path) == set()
 
 
@@ -95,10 +96,13 @@ async def test_content_as_long_as_the_limit_is_kept(blobs: BlobStore) -> None:
 
 
 async def test_an_exception_inside_leaves_nothing(blobs: BlobStore, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError):
+    async def write() -> None:
         async with blobs.create() as writer:
             await writer.write(CONTENT)
             raise RuntimeError("the upstream went away")
+
+    with pytest.raises(RuntimeError):
+        await write()
     assert await blobs.size(WANTED) is None
     assert files_below(tmp_path) == set()
 

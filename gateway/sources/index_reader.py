@@ -1,0 +1,151 @@
+"""One chart's entries out of an index: by the quick way, else by a whole parse in a child, once a content."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import structlog
+from anyio import to_thread
+from cachetools import LRUCache
+
+from gateway.flights import Flights
+from gateway.helm.index import ChartEntries, find_chart, find_versions
+from gateway.helm.index_cut import NotQuick
+from gateway.helm.index_whole import BrokenIndex, find_in_normalised
+from gateway.helm.shelved import ShelvedIndex
+from gateway.oci.digest import Digest
+from gateway.oci.outcomes import Corrupt, Outcome
+from gateway.sources.index_child import normalise_in_child
+
+log = structlog.get_logger(__name__)
+
+_CACHED_VERSIONS = 20_000
+_NOT_IN_INDEX = ChartEntries(versions=(), skipped=())
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A chart, and the texts of the versions of it that matter; none of them means all there are."""
+
+    chart: str
+    versions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedIndex:
+    """An index in hand, its bytes where they are in memory; ``failure`` is why it is not today's."""
+
+    shelved: ShelvedIndex
+    content: bytes | None = None
+    normalised: bytes | None = None
+    was_asked: bool = False
+    failure: Outcome | None = None
+
+
+class IndexVanished(Exception):
+    """The catalog names an index whose bytes are gone, or are others by now."""
+
+
+class ReadingShelf(Protocol):
+    """Where the bytes of indexes lie."""
+
+    async def read(self, digest: Digest) -> bytes | None: ...
+
+    async def keep_normalised(self, digest: Digest, normalised: bytes) -> Digest: ...
+
+
+class IndexReader:
+    """Reads in threads, and remembers what it read."""
+
+    def __init__(self, shelf: ReadingShelf) -> None:
+        self._shelf = shelf
+        self._normalising: Flights[bytes] = Flights()
+        self._broken: LRUCache[Digest, str] = LRUCache(64)
+        self._entries: LRUCache[tuple[Digest, Wanted], ChartEntries] = LRUCache(
+            _CACHED_VERSIONS, getsizeof=lambda entries: len(entries.versions) + 1
+        )
+
+    async def entries(self, loaded: LoadedIndex, wanted: Wanted) -> ChartEntries:
+        """Return a chart's entries, none where there is no such chart; the wanted ones alone, if any.
+
+        Raise Corrupt for what is no index, IndexVanished where its bytes are gone.
+        """
+        digest = loaded.shelved.digest
+        for known in (Wanted(wanted.chart), wanted):
+            if (digest, known) in self._entries:
+                return self._entries[digest, known]
+        return self._remember(loaded, wanted, await self._read(loaded, wanted))
+
+    async def check(self, loaded: LoadedIndex, wanted: Wanted) -> LoadedIndex:
+        """Read an index just fetched; return it with the normal form it may need, or raise Corrupt."""
+        if loaded.content is None:
+            return loaded
+        try:
+            entries = await to_thread.run_sync(_find, loaded.content, wanted)
+        except NotQuick as reason:
+            log.info("index_parsed_whole", url=loaded.shelved.url, reason=str(reason))
+            normalised = await self._normalise(loaded.shelved.digest, loaded.content)
+            return replace(loaded, normalised=normalised)
+        self._remember(loaded, wanted, entries)
+        return loaded
+
+    async def drain(self) -> None:
+        """End what still runs."""
+        await self._normalising.drain()
+
+    def _remember(self, loaded: LoadedIndex, wanted: Wanted, found: ChartEntries | None) -> ChartEntries:
+        entries = found or _NOT_IN_INDEX
+        if len(entries.versions) < _CACHED_VERSIONS:
+            self._entries[loaded.shelved.digest, wanted] = entries
+        if entries.skipped:
+            position, reason = entries.skipped[0]
+            log.warning(
+                "entries_skipped",
+                url=loaded.shelved.url,
+                chart=wanted.chart,
+                count=len(entries.skipped),
+                first=position,
+                reason=reason,
+            )
+        return entries
+
+    async def _read(self, loaded: LoadedIndex, wanted: Wanted) -> ChartEntries | None:
+        normalised = loaded.normalised
+        if normalised is None and loaded.shelved.normalised_digest is not None:
+            normalised = await self._from_shelf(loaded.shelved.normalised_digest)
+        if normalised is not None:
+            return await to_thread.run_sync(find_in_normalised, normalised, wanted.chart)
+        content = loaded.content or await self._from_shelf(loaded.shelved.digest)
+        if content is None:
+            raise IndexVanished
+        try:
+            return await to_thread.run_sync(_find, content, wanted)
+        except NotQuick:
+            normalised = await self._normalise(loaded.shelved.digest, content)
+            await self._shelf.keep_normalised(loaded.shelved.digest, normalised)
+            return await to_thread.run_sync(find_in_normalised, normalised, wanted.chart)
+
+    async def _from_shelf(self, digest: Digest) -> bytes | None:
+        """What the disk has changed is as good as gone: a damaged index would be confirmed for ever."""
+        content = await self._shelf.read(digest)
+        if content is None or await to_thread.run_sync(Digest.of, content) != digest:
+            return None
+        return content
+
+    async def _normalise(self, digest: Digest, content: bytes) -> bytes:
+        """Parse an index whole, once for each content."""
+        if digest in self._broken:
+            raise Corrupt(self._broken[digest], "index_invalid")
+        try:
+            return await self._normalising.join(digest, partial(normalise_in_child, content))
+        except BrokenIndex as error:
+            self._broken[digest] = f"index.yaml is no Helm index: {error}"
+            raise Corrupt(self._broken[digest], "index_invalid") from error
+
+
+def _find(content: bytes, wanted: Wanted) -> ChartEntries | None:
+    if wanted.versions:
+        entries = find_versions(content, wanted.chart, wanted.versions)
+        if entries is not None and entries.versions:
+            return entries
+    return find_chart(content, wanted.chart)

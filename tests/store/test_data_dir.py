@@ -1,0 +1,126 @@
+"""The data directory: who may be in it at once, who prepares it, how long anyone waits."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.store.data_dir import DataDir, DataDirError
+
+_HOLDER = """
+import fcntl
+import sys
+
+lock = open(sys.argv[1] + "/lock", "a")
+fcntl.flock(lock, getattr(fcntl, sys.argv[2]))
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another_process(root: Path, kind: str) -> Iterator["subprocess.Popen[bytes]"]:
+    root.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", _HOLDER, str(root), kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        yield holder
+        holder.kill()
+
+
+def never(_seconds: float) -> None:
+    raise AssertionError("nobody has to wait here")
+
+
+def test_the_first_one_in_sweeps_and_migrates(tmp_path: Path) -> None:
+    orphan = tmp_path / "blobs" / "partial" / "orphan"
+    orphan.parent.mkdir(parents=True)
+    orphan.touch()
+    data_dir = DataDir(tmp_path)
+    assert list(data_dir.prepare(never)) == ["0001"]
+    assert data_dir.catalog.is_file()
+    assert not orphan.exists()
+    data_dir.close()
+
+
+def test_whoever_comes_beside_it_joins_at_once_and_touches_nothing(tmp_path: Path) -> None:
+    first, second = DataDir(tmp_path), DataDir(tmp_path)
+    first.prepare(never)
+    orphan = tmp_path / "blobs" / "partial" / "may-be-someone's"
+    orphan.touch()
+    assert list(second.prepare(never)) == []
+    assert orphan.exists()
+    first.close()
+    second.close()
+
+
+def test_a_data_directory_is_made_for_ourselves_only(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path / "a" / "b")
+    data_dir.close()
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "a" / "b" / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_catalog_elsewhere_is_the_one_that_is_migrated(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path / "data", tmp_path / "elsewhere.sqlite3")
+    data_dir.prepare(never)
+    assert (tmp_path / "elsewhere.sqlite3").is_file()
+    data_dir.close()
+
+
+def test_beside_another_process_nothing_is_swept_or_migrated(tmp_path: Path) -> None:
+    with held_by_another_process(tmp_path, "LOCK_SH"):
+        data_dir = DataDir(tmp_path)
+        assert list(data_dir.prepare(never)) == []
+        assert not data_dir.catalog.exists()
+        data_dir.close()
+
+
+def test_one_that_prepares_is_waited_for(tmp_path: Path) -> None:
+    waits: list[float] = []
+    with held_by_another_process(tmp_path, "LOCK_EX") as holder:
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 3:
+                holder.kill()
+                holder.wait()
+
+        data_dir = DataDir(tmp_path)
+        assert list(data_dir.prepare(sleep)) == []
+        data_dir.close()
+    assert len(waits) == 3
+
+
+def test_waiting_has_an_end_and_says_for_what(tmp_path: Path) -> None:
+    waits: list[float] = []
+    with held_by_another_process(tmp_path, "LOCK_EX"):
+        data_dir = DataDir(tmp_path)
+        with pytest.raises(DataDirError, match=f"{tmp_path} has been locked by another process for 300 s"):
+            data_dir.prepare(waits.append)
+        data_dir.close()
+    assert sum(waits) == pytest.approx(300, abs=0.2)
+
+
+def test_those_inside_keep_whoever_would_be_alone_out(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    data_dir.prepare(never)
+    alone = "import fcntl, sys; fcntl.flock(open(sys.argv[1] + '/lock'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    command = [sys.executable, "-c", alone, str(tmp_path)]
+    assert b"BlockingIOError" in subprocess.run(command, capture_output=True, check=False).stderr
+    data_dir.close()
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("in_the_way", ["", "lock/x", "blobs", "blobs/partial"])
+def test_a_directory_that_cannot_be_used_is_a_clean_error(tmp_path: Path, in_the_way: str) -> None:
+    root = tmp_path / "data"
+    obstacle = root / in_the_way
+    obstacle.parent.mkdir(parents=True, exist_ok=True)
+    obstacle.touch()
+    with pytest.raises(DataDirError, match=r"cannot be used: \w+"):
+        DataDir(root).prepare(never)
