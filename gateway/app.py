@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.logs import access_log
 from gateway.oci.repository import Repository
 from gateway.pull import Parts, Puller
 from gateway.rules.load import load_rules
@@ -153,15 +154,16 @@ def create_app(gateway: Gateway) -> ASGIApp:
     routes = [*health_routes(version(), lambda: is_ready), Mount("/", app=registry)]
     starlette = Starlette(routes=routes, lifespan=lifespan)
     starlette.router.redirect_slashes = False
-    return Gate(_with_shortcut(registry, starlette))
+    settings = gateway.settings
+    return Gate(_with_shortcut(registry, starlette), access_log(settings.log_level, settings.log_format))
 
 
 def _with_shortcut(registry: ASGIApp, app: ASGIApp) -> ASGIApp:
     """Hand the distribution API to the registry at once: routing costs as much as a manifest that is held."""
 
-    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+    def front(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         is_registry = scope["type"] == "http" and "/v2/" in scope["path"]
-        await (registry if is_registry else app)(scope, receive, send)
+        return (registry if is_registry else app)(scope, receive, send)
 
     return front
 

@@ -7,7 +7,9 @@ from gateway.oci.digest import Digest
 
 @dataclass(frozen=True, slots=True)
 class ShelvedIndex:
-    """The last good index of a URL. Times are seconds since the epoch; 0 is never.
+    """The last good index of a URL, after which ``#`` and a key may say for which upstream it is.
+
+    Times are seconds since the epoch; 0 is never.
 
     ``normalised_digest`` names its normal form (gateway/helm/index_whole.py), where one had to be made.
     """

@@ -57,7 +57,7 @@ class ChartView:
 
 
 class HelmIndexes:
-    """One index a URL, one flight a URL. ``now`` gives seconds since the epoch."""
+    """One index, and one flight, for each URL and upstream. ``now`` gives seconds since the epoch."""
 
     def __init__(
         self,
@@ -81,6 +81,10 @@ class HelmIndexes:
         home = self._home_of(route)
         return replace(home, path=f"{home.path}index.yaml")
 
+    def _key(self, route: Route) -> str:
+        """The index's URL, and as whom it is fetched: it is not for those who may not fetch it themselves."""
+        return str(self.url_of(route)) + ("" if route.upstream is None else f"#{route.upstream.key}")
+
     async def chart(
         self, route: Route, versions: frozenset[str] = _ALL, ask: Ask = Ask.WHEN_DUE
     ) -> ChartView:
@@ -102,12 +106,13 @@ class HelmIndexes:
 
     async def chart_after_miss(self, route: Route, versions: frozenset[str]) -> ChartView | None:
         """Ask upstream at once, unless that was done within ``missing_for``; None where it was."""
-        url = str(self.url_of(route))
-        shelved = await self._shelved(url)
+        url = self._key(route)
+        held = await self._held(url)
         now = self._now()
-        if shelved is not None and now - shelved.forced_at < route.policy.missing_for_seconds:
+        if held is not None and now - held.shelved.forced_at < route.policy.missing_for_seconds:
             return None
-        await self._shelf.note_forced(url, now)
+        if held is not None:
+            await self._note_forced(held.shelved, now)
         return await self.chart(route, versions, Ask.NOW)
 
     async def drain(self) -> None:
@@ -117,53 +122,69 @@ class HelmIndexes:
         await self._keeping.settle()
 
     async def _load(self, route: Route, wanted: Wanted, ask: Ask) -> LoadedIndex:
-        url = self.url_of(route)
-        latest = self._latest.get(str(url))
-        shelved = await self._shelved(str(url))
-        if ask is Ask.WHEN_DUE and shelved is not None and self._is_fresh(shelved, route):
-            return replace(latest, was_asked=False) if latest else LoadedIndex(shelved)
-        return await self._flights.join(str(url), partial(self._ask, route, wanted, shelved, ask))
+        url = self._key(route)
+        held = await self._held(url)
+        if held is not None and ask is Ask.WHEN_DUE and self._is_fresh(held.shelved, route):
+            return held
+        return await self._flights.join(url, partial(self._ask, route, wanted, ask))
 
     def _is_fresh(self, shelved: ShelvedIndex, route: Route) -> bool:
         age_seconds = self._now() - shelved.confirmed_at
         return 0 <= age_seconds < route.policy.fresh_for_seconds
 
-    async def _ask(self, route: Route, wanted: Wanted, shelved: ShelvedIndex | None, ask: Ask) -> LoadedIndex:
+    async def _ask(self, route: Route, wanted: Wanted, ask: Ask) -> LoadedIndex:
+        """The flight. It looks again at what is held: another may have landed since its client looked."""
+        held = await self._held(self._key(route))
+        if held is not None and ask is Ask.WHEN_DUE and self._is_fresh(held.shelved, route):
+            return held
         try:
-            validators = {} if shelved is None or ask is Ask.ANEW else _validators(shelved)
-            return await self._fetch(route, wanted, shelved, validators)
+            validators = {} if held is None or ask is Ask.ANEW else _validators(held.shelved)
+            return await self._fetch(route, wanted, held, validators)
         except (Unavailable, Corrupt, UnknownHost) as error:
-            if shelved is None or ask is Ask.ANEW:
+            if held is None or ask is Ask.ANEW:
                 raise
-            log.warning("index_not_refreshed", url=shelved.url, reason=error.message)
-            return LoadedIndex(shelved, was_asked=True, failure=error)
+            log.warning("index_not_refreshed", url=held.shelved.url, reason=error.message)
+            return replace(held, was_asked=True, failure=error)
 
     async def _fetch(
-        self, route: Route, wanted: Wanted, shelved: ShelvedIndex | None, validators: dict[str, str]
+        self, route: Route, wanted: Wanted, held: LoadedIndex | None, validators: dict[str, str]
     ) -> LoadedIndex:
         url = self.url_of(route)
         headers = {"Accept-Encoding": "gzip", **validators}
         async with self._http.get(url, route.target, headers) as answer:
-            if answer.status == 304 and shelved is not None and validators:
-                return await self._confirmed(shelved)
+            if answer.status == 304 and held is not None and validators:
+                return await self._confirmed(held)
             _require_index(answer, route)
             content = b"".join([chunk async for chunk in answer.chunks(self._max_index_bytes)])
             etag, last_modified = answer.validator("etag"), answer.validator("last-modified")
-        _refuse_html(content, route, shelved)
+        _refuse_html(content, route, held)
         fetched = ShelvedIndex(
-            url=str(url),
+            url=self._key(route),
             digest=await to_thread.run_sync(Digest.of, content),
             etag=etag,
             last_modified=last_modified,
             confirmed_at=self._now(),
-            forced_at=0.0 if shelved is None else shelved.forced_at,
+            forced_at=0.0 if held is None else held.shelved.forced_at,
         )
         return await self._accept(LoadedIndex(fetched, content, was_asked=True), wanted)
 
-    async def _confirmed(self, shelved: ShelvedIndex) -> LoadedIndex:
-        confirmed = replace(shelved, confirmed_at=self._now())
-        await self._shelf.confirm(shelved.url, confirmed.confirmed_at)
-        return LoadedIndex(confirmed, was_asked=True)
+    async def _confirmed(self, held: LoadedIndex) -> LoadedIndex:
+        confirmed = replace(held.shelved, confirmed_at=self._now())
+        if not self._amend_latest(confirmed):
+            await self._shelf.confirm(confirmed.url, confirmed.confirmed_at)
+        return replace(held, shelved=confirmed, was_asked=True)
+
+    async def _note_forced(self, shelved: ShelvedIndex, forced_at: float) -> None:
+        if not self._amend_latest(replace(shelved, forced_at=forced_at)):
+            await self._shelf.note_forced(shelved.url, forced_at)
+
+    def _amend_latest(self, shelved: ShelvedIndex) -> bool:
+        """Note what was learnt of an index that is still on its way to the shelf; False where none is."""
+        latest = self._latest.get(shelved.url)
+        if latest is None:
+            return False
+        self._latest[shelved.url] = replace(latest, shelved=shelved)
+        return True
 
     async def _accept(self, loaded: LoadedIndex, wanted: Wanted) -> LoadedIndex:
         """Take an index for good once it was read; raise Corrupt where it cannot be."""
@@ -188,9 +209,13 @@ class HelmIndexes:
         except Exception as error:  # nobody waits: what could not be kept is fetched again
             log.warning("index_not_kept", url=loaded.shelved.url, reason=str(error))
 
-    async def _shelved(self, url: str) -> ShelvedIndex | None:
+    async def _held(self, url: str) -> LoadedIndex | None:
+        """What was fetched last, whether it is on the shelf yet or not."""
         latest = self._latest.get(url)
-        return latest.shelved if latest else await self._shelf.find(url)
+        if latest is not None:
+            return replace(latest, was_asked=False)
+        shelved = await self._shelf.find(url)
+        return None if shelved is None else LoadedIndex(shelved)
 
 
 def _validators(shelved: ShelvedIndex) -> dict[str, str]:
@@ -204,11 +229,11 @@ def _require_index(answer: Answer, route: Route) -> None:
     answer.require_ok("index.yaml")
 
 
-def _refuse_html(content: bytes, route: Route, shelved: ShelvedIndex | None) -> None:
+def _refuse_html(content: bytes, route: Route, held: LoadedIndex | None) -> None:
     """A page where an index should be: a broken repository, or a host that never was one."""
     if not content[:256].lstrip().lower().startswith(_HTML_STARTS):
         return
     message = f"{route.target.place} answers with a web page where an index.yaml should be"
-    if shelved is None and (route.upstream is None or route.upstream.kind is UpstreamKind.AUTO):
+    if held is None and (route.upstream is None or route.upstream.kind is UpstreamKind.AUTO):
         raise MissingName(message)
     raise Corrupt(message, "index_invalid")

@@ -57,7 +57,7 @@ class Upstreams:
         """The upstream that a URL belongs to, and the URL as that upstream is dialled.
 
         A URL below some upstream's ``url`` is meant as it stands; one below a key is moved to its ``url``;
-        one elsewhere on the origin of a ``url`` is that upstream's too. Of several the target's own is meant.
+        of several the target's own is meant, and one elsewhere on its origin belongs to it too.
         """
         own = self.rule_set.upstream_for(target.place)
         holding = max(
@@ -70,8 +70,7 @@ class Upstreams:
         named = self.rule_set.upstream_for(url.place)
         if named is not None:
             return named, _moved(url, named)
-        beside = [one for one in self.rule_set.upstreams.values() if one.url.origin == url.origin]
-        return max(beside, key=lambda found: found is own, default=None), url
+        return own if own is not None and own.url.origin == url.origin else None, url
 
     def _with_url_holding(self, url: HttpUrl) -> Iterator[Upstream]:
         for upstream in self.rule_set.upstreams.values():

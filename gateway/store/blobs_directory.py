@@ -21,6 +21,7 @@ from gateway.store.blobs import BlobWriter, OpenBlob, StorageFailed, check_diges
 _PARTIAL = "partial"
 _FLUSH_BYTES = 1 << 20
 _READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold us
+_MOST_AT_ONCE = 1 << 20  # a MiB from the page cache keeps the event loop for a fraction of a millisecond
 _READ_NOW = getattr(os, "RWF_NOWAIT", None)
 
 T = TypeVar("T")
@@ -106,6 +107,10 @@ class _PartialFile:
     async def write(self, content: bytes) -> None:
         check_size(self._size + len(content), self._limit_bytes)
         self._size += len(content)
+        if len(content) >= _FLUSH_BYTES:
+            await self.flush()
+            await _in_thread(self._append, content)
+            return
         self._buffer += content
         if len(self._buffer) >= _FLUSH_BYTES:
             await self.flush()
@@ -119,7 +124,7 @@ class _PartialFile:
             content, self._buffer = self._buffer, bytearray()
             await _in_thread(self._append, content)
 
-    def _append(self, content: bytearray) -> None:
+    def _append(self, content: bytes | bytearray) -> None:
         self._hasher.update(content)
         view = memoryview(content)
         while view:
@@ -147,7 +152,7 @@ class _BlobFile:
         return self._size
 
     async def read(self, offset: int, length: int) -> bytes:
-        """From the page cache at once, where the kernel can tell; else in a thread."""
+        """From the page cache at once, where it is little and the kernel can tell; else in a thread."""
         fd = self._file.fileno()
         content = _read_cached(fd, offset, min(length, self._size - offset))
         if content is not None:
@@ -160,7 +165,7 @@ class _BlobFile:
 
 def _read_cached(fd: int, offset: int, length: int) -> bytes | None:
     """The range, where the page cache holds all of it; None where a disk would have to be asked."""
-    if _READ_NOW is None or length <= 0:
+    if _READ_NOW is None or not 0 < length <= _MOST_AT_ONCE:
         return None
     buffer = bytearray(length)
     try:

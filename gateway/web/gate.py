@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from itertools import chain
 
 import structlog
@@ -21,12 +22,19 @@ _PATH = re.compile(r"/(?!/)[ -$&-\[\]-~]*")  # printable ASCII without % and \
 _HIDDEN_SLASH = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
 
 
-class Gate:
-    """Wraps the application. What it refuses by itself also ends the connection."""
+def _log_request(**fields: object) -> None:
+    log.info("request", **fields)
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class Gate:
+    """Wraps the application. What it refuses by itself also ends the connection.
+
+    ``record`` is given what there is to say of each request, as keywords.
+    """
+
+    def __init__(self, app: ASGIApp, record: Callable[..., None] = _log_request) -> None:
         self._app = app
-        self._log = log.bind()  # here, once: the module's would be put together anew for each line
+        self._record = record
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -47,8 +55,7 @@ class Gate:
                 answer = error_answer(refused, [(b"connection", b"close")])
                 await send_answer(watched, answer, is_head=scope["method"] == "HEAD")
         finally:
-            self._log.info(
-                "request",
+            self._record(
                 method=scope["method"],
                 path=_shown(scope),
                 status=watched.status,
@@ -70,7 +77,7 @@ class _Watched:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.cache = next((v.decode() for k, v in message["headers"] if k == b"x-cache"), None)
+            self.cache = dict(message["headers"]).get(b"x-cache", b"").decode() or None
         else:
             self.sent_bytes += len(message.get("body", b""))
         await self._send(message)

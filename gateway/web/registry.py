@@ -54,7 +54,7 @@ def registry_app(puller: Puller, now: Callable[[], float], own_hosts: frozenset[
     async def app(scope: Scope, _receive: Receive, send: Send) -> None:
         query = _parse_query(scope["query_string"])
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        namespace = _namespace(query.get("ns"), own_hosts | {headers.get("host")})
+        namespace = _namespace(query.get("ns"), headers.get("host"), own_hosts)
         asked = parse(scope["path"], namespace)
         if asked is None:
             raise OciError(Situation.NAME_NOT_KNOWN, "this is an OCI registry: its API is at /v2/")
@@ -100,7 +100,7 @@ class Registry:
             (b"docker-content-digest", str(manifest.digest).encode()),
             (b"etag", etag(manifest.digest)),
             (b"cache-control", b"no-cache") if is_tag else IMMUTABLE,
-            (b"x-cache", pulled.cache.value.encode()),
+            (b"x-cache", pulled.cache.encode()),
         ]
         if pulled.source is not None:
             own.append((b"x-cache-source", pulled.source.encode()))
@@ -171,8 +171,8 @@ def _link(next_page: str | None) -> Headers:
     return [] if next_page is None else [(b"link", next_page.encode())]
 
 
-def _namespace(asked: str | None, own_hosts: Collection[str | None]) -> Repository | None:
-    return None if asked is None or asked in own_hosts else parse_namespace(asked)
+def _namespace(asked: str | None, host: str | None, own_hosts: Collection[str]) -> Repository | None:
+    return None if asked is None or asked == host or asked in own_hosts else parse_namespace(asked)
 
 
 def _parse_query(text: bytes) -> Query:

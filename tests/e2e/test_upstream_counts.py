@@ -62,7 +62,9 @@ def _ask_together(server: Server, repo: HelmRepo, held: str, charts: Sequence[st
     repo.faults_of(held).silent = True
     with ThreadPoolExecutor(len(charts)) as threads:
         asked = [threads.submit(server.get, _manifest(chart)) for chart in charts]
-        eventually(lambda: _client_count(server) >= len(charts), PATIENCE_SECONDS)
+        eventually(
+            lambda: any(one.done() for one in asked) or _client_count(server) >= len(charts), PATIENCE_SECONDS
+        )
         repo.faults_of(held).silent = False
         repo.release()
         return [answer.result() for answer in asked]

@@ -18,81 +18,26 @@ from tests.fakes.charts import make_chart, repository_of
 from tests.fakes.helm_repo import HelmRepo
 from tests.sources.raw_server import RawServer, answer, raw_server, saying
 
-PRIVATE = [
-    "0.0.0.0",
-    "0.1.2.3",
-    "10.0.0.1",
-    "10.255.255.255",
-    "100.64.0.1",
-    "100.100.100.200",
-    "100.127.255.255",
-    "127.0.0.1",
-    "127.1.2.3",
-    "169.254.169.254",
-    "172.16.0.1",
-    "172.31.255.255",
-    "192.0.0.1",
-    "192.0.0.170",
-    "192.0.2.1",
-    "192.88.99.1",
-    "192.168.0.1",
-    "198.18.0.1",
-    "198.19.255.255",
-    "198.51.100.1",
-    "203.0.113.1",
-    "224.0.0.1",
-    "239.255.255.255",
-    "240.0.0.1",
-    "255.255.255.255",
-    "::",
-    "::1",
-    "::127.0.0.1",
-    "::ffff:127.0.0.1",
-    "::ffff:10.0.0.1",
-    "::ffff:93.184.216.34",
-    "64:ff9b::7f00:1",
-    "64:ff9b::a9fe:a9fe",
-    "64:ff9b:1::1",
-    "2001::1",
-    "2001:db8::1",
-    "2002:7f00:1::",
-    "2002:a9fe:a9fe::",
-    "3fff::1",
-    "5f00::1",
-    "fc00::1",
-    "fd00:ec2::254",
-    "fe80::1",
-    "fe80::1%lo",
-    "febf::1",
-    "fec0::1",
-    "ff02::1",
-    "ff0e::1",
-    "100::1",
-]
-PUBLIC = [
-    "1.1.1.1",
-    "8.8.8.8",
-    "9.255.255.255",
-    "11.0.0.0",
-    "93.184.216.34",
-    "100.63.255.255",
-    "100.128.0.0",
-    "126.255.255.255",
-    "128.0.0.1",
-    "169.253.255.255",
-    "169.255.0.0",
-    "172.15.255.255",
-    "172.32.0.0",
-    "192.167.255.255",
-    "192.169.0.0",
-    "198.17.255.255",
-    "198.20.0.0",
-    "223.255.255.255",
-    "2606:2800:220:1:248:1893:25c8:1946",
-    "2a00:1450:4001::1",
-    "2003::1",
-    "fbff::1",
-]
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+PRIVATE = _words("""
+    0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200 100.127.255.255 127.0.0.1
+    127.1.2.3 169.254.169.254 172.16.0.1 172.31.255.255 192.0.0.1 192.0.0.170 192.0.2.1 192.88.99.1
+    192.168.0.1 198.18.0.1 198.19.255.255 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255
+    240.0.0.1 255.255.255.255 :: ::1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:10.0.0.1
+    ::ffff:93.184.216.34 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b:1::1 2001::1 2001:db8::1
+    2002:7f00:1:: 2002:a9fe:a9fe:: 3fff::1 5f00::1 fc00::1 fd00:ec2::254 fe80::1 fe80::1%lo febf::1
+    fec0::1 ff02::1 ff0e::1 100::1
+""")
+PUBLIC = _words("""
+    1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 93.184.216.34 100.63.255.255 100.128.0.0 126.255.255.255
+    128.0.0.1 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 192.167.255.255 192.169.0.0
+    198.17.255.255 198.20.0.0 223.255.255.255 2606:2800:220:1:248:1893:25c8:1946 2a00:1450:4001::1
+    2003::1 fbff::1
+""")
 
 
 @pytest.mark.parametrize("text", PRIVATE)
@@ -184,9 +129,7 @@ async def test_no_unix_socket_is_ever_dialled(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    "name", ["127.0.0.1", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "0", "localhost"]
-)
+@pytest.mark.parametrize("name", _words("127.0.0.1 2130706433 0x7f.1 0177.0.0.1 127.1 0 localhost"))
 async def test_every_spelling_of_loopback_that_the_system_resolves_is_refused(name: str) -> None:
     with pytest.raises((AddressRefused, NameUnresolved)):
         await GuardedBackend(resolve, is_public).connect_tcp(name, 9)
@@ -224,27 +167,11 @@ async def test_a_guard_that_is_off_is_found_out_at_start() -> None:
         await verify_guard(Unguarded())
 
 
-NAMES = [
-    "127.0.0.1",
-    "10.0.0.1",
-    "169.254.169.254",
-    "100.100.100.200",
-    "metadata.google.internal",
-    "localhost",
-    "kubernetes.default.svc",
-    "printer.local",
-    "a.localhost",
-    "a.cluster.local",
-    "2130706433",
-    "0x7f.1",
-    "0177.0.0.1",
-    "127.1",
-    "0",
-    "private.example.org",
-    "half.example.org",
-    "nip.example.org",
-    "empty.example.org",
-]
+NAMES = _words("""
+    127.0.0.1 10.0.0.1 169.254.169.254 100.100.100.200 metadata.google.internal localhost
+    kubernetes.default.svc printer.local a.localhost a.cluster.local 2130706433 0x7f.1 0177.0.0.1
+    127.1 0 private.example.org half.example.org nip.example.org empty.example.org
+""")
 
 
 @pytest.mark.anyio

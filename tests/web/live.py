@@ -1,4 +1,4 @@
-"""A gateway behind a real Hypercorn in a thread, asked by raw bytes on a socket, or as an ASGI application."""
+"""A gateway behind a real Hypercorn in a thread: asked by raw bytes on a socket, or as ASGI."""
 
 import asyncio
 import json

@@ -1,0 +1,86 @@
+"""A Helm repository as a source, on a shelf and blobs in a folder, with a clock that a test turns."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.oci.repository import Repository
+from gateway.rules.load import load_rules
+from gateway.rules.model import RuleSet
+from gateway.rules.route import Route, route
+from gateway.sources.base import Fetched
+from gateway.sources.credentials import Secrets
+from gateway.sources.helm_indexes import HelmIndexes
+from gateway.sources.helm_repo import HelmRepo
+from gateway.sources.http import Http, HttpLimits
+from gateway.sources.transports import Transports
+from gateway.sources.upstreams import Upstreams
+from gateway.store.blobs_directory import DirectoryBlobs
+from gateway.store.data_dir import DataDir
+from gateway.store.engine import open_sqlite
+from gateway.store.index_shelf import IndexShelf
+from tests.composed import HOST, FakeDns, upstream
+
+MAX_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Clock:
+    seconds: float = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class HelmParts:
+    source: HelmRepo
+    indexes: HelmIndexes
+    shelf: IndexShelf
+    blobs: DirectoryBlobs
+    folder: Path
+    clock: Clock
+    rule_set: RuleSet
+
+    def route(self, chart: str = "demo", host: str = HOST) -> Route:
+        return route(self.rule_set, Repository.parse(f"{host}/{chart}"))
+
+    async def versions(self, chart: str = "demo") -> list[str]:
+        return list(await self.source.versions(self.route(chart)))
+
+    async def fetch(self, tag: str, chart: str = "demo") -> Fetched:
+        found = await self.source.find(self.route(chart), tag)
+        return await found.fetch()
+
+    def blob_names(self) -> set[str]:
+        return {path.name for path in self.folder.glob("blobs/**/*") if path.is_file()}
+
+
+@asynccontextmanager
+async def helm_parts(
+    folder: Path, url: str, *, max_bytes: int = MAX_BYTES, clock: Clock | None = None, **policy: str
+) -> AsyncIterator[HelmParts]:
+    """Open the parts on ``folder``; opening it anew is a restart."""
+    now = clock or Clock()
+    data_dir = DataDir(folder)
+    data_dir.prepare()
+    engines = open_sqlite(data_dir.catalog)
+    rule_set = load_rules(f"version: 1\nupstreams:\n{upstream(url, **policy)}")
+    upstreams = Upstreams(rule_set, Secrets())
+    transports = Transports(FakeDns())
+    http = Http(upstreams, transports, HttpLimits())
+    blobs = DirectoryBlobs(data_dir.blobs)
+    shelf = IndexShelf(engines, blobs)
+    indexes = HelmIndexes(http, shelf, lambda route: upstreams.home(route.target), now, max_bytes)
+    source = HelmRepo(http, indexes, blobs, max_bytes)
+    try:
+        yield HelmParts(source, indexes, shelf, blobs, folder, now, rule_set)
+    finally:
+        await source.drain()
+        await transports.close()
+        engines.dispose()
+        data_dir.close()

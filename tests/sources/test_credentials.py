@@ -1,0 +1,98 @@
+"""Secrets are looked up by name, each time anew, and shown to nobody."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from gateway.rules.load import load_rules
+from gateway.rules.model import RuleSet, Upstream
+from gateway.sources.credentials import CredentialError, Secrets, verify
+
+SECRET = "S3CR3T-xyz"
+ENVIRONMENT = {"GATEWAY_SECRET_USER": "me", "GATEWAY_SECRET_PASSWORD": SECRET}
+BY_ENVIRONMENT = "{username_env: GATEWAY_SECRET_USER, password_env: GATEWAY_SECRET_PASSWORD}"
+BY_FILE = "{username_file: user, password_file: password}"
+
+
+def rules(members: str, egress: str = "{}") -> RuleSet:
+    return load_rules(f"version: 1\negress: {egress}\nupstreams: {{a.example.org: {members}}}\n")
+
+
+def upstream(members: str) -> Upstream:
+    return rules(members).upstreams["a.example.org"]
+
+
+def decoded(header: str | None) -> bytes:
+    assert header is not None
+    scheme, _, pair = header.partition(" ")
+    assert scheme == "Basic"
+    return base64.b64decode(pair, validate=True)
+
+
+def test_without_a_user_name_there_is_no_header() -> None:
+    assert Secrets().authorization(upstream("{}")) is None
+
+
+def test_secrets_come_from_the_environment() -> None:
+    assert decoded(Secrets(ENVIRONMENT).authorization(upstream(BY_ENVIRONMENT))) == f"me:{SECRET}".encode()
+
+
+def test_secrets_come_from_files_without_their_line_break_and_a_rotated_one_is_seen(
+    tmp_path: Path,
+) -> None:
+    secrets = Secrets(folder=tmp_path)
+    (tmp_path / "user").write_bytes(b"me\r\n")
+    (tmp_path / "password").write_bytes(b" old pass \n")
+    assert decoded(secrets.authorization(upstream(BY_FILE))) == b"me: old pass "
+    (tmp_path / "password").write_bytes(b"new")
+    assert decoded(secrets.authorization(upstream(BY_FILE))) == b"me:new"
+
+
+def test_a_secret_that_is_no_utf_8_is_sent_as_the_bytes_it_is(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes(b"p\xe4ss")
+    secrets = Secrets({"GATEWAY_SECRET_USER": "m\udce9"}, tmp_path)
+    mixed = upstream("{username_env: GATEWAY_SECRET_USER, password_file: password}")
+    assert decoded(secrets.authorization(mixed)) == b"m\xe9:p\xe4ss"
+
+
+def test_a_rule_set_whose_secrets_are_all_there_has_no_problems(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("any")
+    secrets = Secrets(ENVIRONMENT, tmp_path)
+    assert verify(secrets, rules(f"{BY_ENVIRONMENT[:-1]}, ca_file: ca.pem}}", "{ca_file: ca.pem}")) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "egress", "told"),
+    [
+        (BY_ENVIRONMENT, "{}", ["upstream a.example.org: the environment variable {1} is not set"]),
+        (BY_FILE, "{}", ["upstream a.example.org: the secret file {0}/password cannot be read: {2}"]),
+        ("{ca_file: ca.pem}", "{}", ["upstream a.example.org: there is no file {0}/ca.pem"]),
+        (
+            "{cert_file: c.pem, key_file: k.pem}",
+            "{}",
+            [f"upstream a.example.org: there is no file {{0}}/{name}.pem" for name in "ck"],
+        ),
+        ("{}", "{ca_file: corp.pem}", ["egress: there is no file {0}/corp.pem"]),
+    ],
+)
+def test_what_is_missing_is_told_at_start(members: str, egress: str, told: list[str], tmp_path: Path) -> None:
+    problems = verify(Secrets({}, tmp_path), rules(members, egress))
+    places = (tmp_path, "GATEWAY_SECRET_PASSWORD", "No such file or directory")
+    assert problems == [line.format(*places) for line in told]
+
+
+@pytest.mark.parametrize(
+    ("members", "egress"), [(BY_FILE, "{}"), ("{ca_file: a}", "{}"), ("{}", "{ca_file: a}")]
+)
+def test_a_file_without_a_folder_for_files_is_told_at_start(members: str, egress: str) -> None:
+    (problem,) = verify(Secrets({}), rules(members, egress))
+    assert problem.endswith("but GATEWAY_SECRETS_DIR is not set")
+
+
+def test_a_secret_is_in_no_representation_and_no_message(tmp_path: Path) -> None:
+    secrets = Secrets(ENVIRONMENT | {"GATEWAY_SECRET_OTHER": SECRET}, tmp_path)
+    (tmp_path / "password").write_text(SECRET)
+    with pytest.raises(CredentialError) as caught:
+        secrets.authorization(upstream(BY_FILE))
+    assert SECRET not in repr(secrets) + str(caught.value) + repr(caught.value)

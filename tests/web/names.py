@@ -1,0 +1,3 @@
+"""The repository that every test of the front may ask for."""
+
+REDIS = "charts.example.test/redis"

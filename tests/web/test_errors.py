@@ -1,0 +1,61 @@
+"""The last border: nothing of the inside gets out, and the log says what the client is not told."""
+
+import json
+from collections.abc import MutableMapping
+
+import pytest
+import structlog
+
+from gateway.oci.errors import OciError, Situation
+from gateway.web.errors import with_errors
+from tests.web.live import Receive, Send, ask_app
+
+pytestmark = pytest.mark.anyio
+
+
+class Failing:
+    """An application that fails, before or after its answer began."""
+
+    def __init__(self, error: Exception, sends_first: int = 0) -> None:
+        self._error = error
+        self._sends_first = sends_first
+
+    async def __call__(self, _scope: MutableMapping[str, object], _receive: Receive, send: Send) -> None:
+        if self._sends_first:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise self._error
+
+
+async def test_an_oci_error_is_answered_as_it_says() -> None:
+    error = OciError(Situation.SOURCES_DOWN, "registry: 404", {"reason": "unavailable"}, 5)
+    reply = await ask_app(with_errors(Failing(error)), "GET", b"/v2/")
+    assert (reply.status, reply.code, reply.header("retry-after")) == (503, "UNAVAILABLE", "5")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("S3CR3T /etc/x"), KeyError("S3CR3T"), OSError(28, "S3CR3T")])
+async def test_what_nobody_foresaw_is_500_without_a_word_of_the_inside(error: Exception) -> None:
+    with structlog.testing.capture_logs() as logs:
+        reply = await ask_app(with_errors(Failing(error)), "GET", b"/v2/")
+    assert (reply.status, reply.code) == (500, "UNKNOWN")
+    assert b"S3CR3T" not in reply.body
+    assert type(error).__name__.encode() not in reply.body
+    request_id = json.loads(reply.body)["errors"][0]["detail"]["request_id"]
+    assert len(request_id) == 16
+    (line,) = logs
+    assert (line["request_id"], line["exc_info"]) == (request_id, error)
+
+
+async def test_two_failures_have_two_ids() -> None:
+    app = with_errors(Failing(RuntimeError()))
+    assert (await ask_app(app, "GET", b"/v2/")).body != (await ask_app(app, "GET", b"/v2/")).body
+
+
+async def test_a_head_of_a_failure_has_no_body() -> None:
+    reply = await ask_app(with_errors(Failing(RuntimeError())), "HEAD", b"/v2/")
+    assert (reply.status, reply.body) == (500, b"")
+    assert reply.header("content-length") is not None
+
+
+async def test_an_answer_that_began_is_cut_and_not_continued_with_an_error() -> None:
+    with pytest.raises(RuntimeError, match="midway"):
+        await ask_app(with_errors(Failing(RuntimeError("midway"), sends_first=1)), "GET", b"/v2/")
