@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from tests.composed import HOST, Composed, FakeDns, composed, upstream
-from tests.fakes.charts import dump_index, index_entry, make_chart
+from tests.fakes.charts import dump_index, index_entry, make_chart, repository_of
 from tests.fakes.helm_repo import HelmRepo
 from tests.helm.archives import END, member, pax, tgz
 
@@ -262,3 +263,77 @@ def _publish(repo: HelmRepo, row: Row) -> str:
     for path, content in files.items():
         repo.put(f"{folder}/{path}", content.replace(FOLDER.encode(), folder.encode()))
     return folder
+
+
+@pytest.mark.anyio
+async def test_c17_a_huge_index_in_another_style_is_parsed_whole_once_for_all_its_charts(
+    repo: HelmRepo, tmp_path: Path
+) -> None:
+    """Once for each content: what the parse gave is on the shelf, and outlasts the index itself."""
+    charts = "".join(f"c{number}: [{{name: c{number}, version: 1.0.0}}], " for number in range(200))
+    repo.put("huge/index.yaml", f"{{apiVersion: v1, entries: {{{charts}}}}}".encode())
+    async with composed(tmp_path, f"upstreams:\n{upstream(repo.url)}") as gateway:
+        await gateway.client.get(f"/v2/{HOST}/huge/c0/tags/list")
+        await gateway.stored()
+        (index,) = [path for path in gateway.data_dir.blobs.rglob("*") if b"{apiVersion" in _head(path)]
+        index.unlink()
+        answers = [await gateway.client.get(f"/v2/{HOST}/huge/c{number}/tags/list") for number in range(200)]
+    assert {tuple(answer.json()["tags"]) for answer in answers} == {("1.0.0",)}
+    assert repo.count("/huge/index.yaml") == 1
+
+
+def _head(path: Path) -> bytes:
+    return path.read_bytes()[:20] if path.is_file() else b""
+
+
+@pytest.mark.anyio
+async def test_c18_a_chart_cannot_rename_itself_by_annotations_and_its_bytes_stay(
+    repo: HelmRepo, gateway: Composed
+) -> None:
+    own = {"org.opencontainers.image.title": "evil", "org.opencontainers.image.version": "6.6.6", "x": "<b>"}
+    chart = make_chart("demo", "1.0.0", annotations=own)
+    for path, content in repository_of(chart).items():
+        repo.put(f"annotated/{path}", content)
+    manifest = (await gateway.manifest(f"{HOST}/annotated/demo", "1.0.0")).json()
+    titles = {key.rpartition(".")[2]: text for key, text in manifest["annotations"].items()}
+    assert (titles["title"], titles["version"], titles["x"]) == ("demo", "1.0.0", "<b>")
+    assert manifest["layers"][0]["digest"] == f"sha256:{hashlib.sha256(chart).hexdigest()}"
+
+
+@pytest.mark.anyio
+async def test_c19_the_same_archive_and_entry_give_the_same_manifest_on_any_host(
+    repo: HelmRepo, tmp_path: Path
+) -> None:
+    contents = set()
+    for host in ("one", "two"):
+        for path, content in listed().items():
+            repo.put(f"{host}/{path}", content)
+        key = f"{host}.example.test"
+        rules = f"upstreams:\n{upstream(f'{repo.url}/{host}', key)}"
+        async with composed(tmp_path / host, rules) as gateway:
+            contents.add((await gateway.manifest(f"{key}/demo", "1.0.0")).content)
+    assert len(contents) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("moved_to", "layers"), [(None, 2), ("own", 2), ("foreign", 1)])
+async def test_c20_a_provenance_file_counts_only_from_the_archives_own_origin(
+    moved_to: str | None, layers: int, repo: HelmRepo, tmp_path: Path
+) -> None:
+    for path, content in {**listed(), "demo-1.0.0.tgz.prov": b"signed", "moved": b"signed"}.items():
+        repo.put(f"signed/{path}", content)
+    with HelmRepo({"signed/moved": b"signed"}) as foreign:
+        places = {"own": repo.url, "foreign": foreign.url}
+        faults = repo.faults_of("signed/demo-1.0.0.tgz.prov")
+        faults.redirects_to = f"{places[moved_to]}/signed/moved" if moved_to else None
+        rules = "".join(
+            (
+                "upstreams:\n",
+                upstream(repo.url, provenance="true"),
+                upstream(foreign.url, "foreign.example.test", trusted_by=f"[{HOST}]"),
+            )
+        )
+        async with composed(tmp_path, rules) as gateway:
+            manifest = (await gateway.manifest(f"{HOST}/signed/demo", "1.0.0")).json()
+        assert foreign.count() == (moved_to == "foreign")
+    assert len(manifest["layers"]) == layers

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -90,13 +92,18 @@ async def _write(gateway: Gateway, location: Location, pulled: Pulled, folder: P
 
 
 async def _write_blob(gateway: Gateway, location: Location, descriptor: Descriptor, path: Path) -> str:
+    """Write beside the file's place, then rename: what has the name is whole."""
     blob = await gateway.puller.blob(location.name, descriptor.digest)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
+        with partial.open("wb") as file:
             for offset in range(0, blob.size, _COPY_BYTES):
                 file.write(await blob.read(offset, _COPY_BYTES))
+        partial.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise DestinationError(f"{path} cannot be written: {error.strerror}") from error
     finally:
         blob.close()

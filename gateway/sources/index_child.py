@@ -12,7 +12,7 @@ _WALL_SECONDS = 90.0
 _BROKEN = 3
 
 
-async def normalise_in_child(content: bytes) -> bytes:
+async def normalise_in_child(content: bytes, wall_seconds: float = _WALL_SECONDS) -> bytes:
     """Return the index's normal form; raise BrokenIndex for what is no index, or breaks the child."""
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway.sources.index_child"),
@@ -21,7 +21,7 @@ async def normalise_in_child(content: bytes) -> bytes:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(_WALL_SECONDS):
+        async with asyncio.timeout(wall_seconds):
             normalised, complaint = await child.communicate(content)
     except TimeoutError as error:
         raise BrokenIndex("the index takes too long to read") from error

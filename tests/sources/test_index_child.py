@@ -1,0 +1,63 @@
+"""A whole parse happens in a process of its own, which may die of it."""
+
+import asyncio
+
+import psutil
+import pytest
+
+from gateway.helm.index_whole import BrokenIndex, find_in_normalised
+from gateway.sources.index_child import normalise_in_child
+from tests.helm.archives import CHART
+
+INDEX = b"{apiVersion: v1, entries: {demo: [{name: demo, version: 1.0.0}]}}"
+
+
+@pytest.mark.anyio
+async def test_an_index_comes_back_in_its_normal_form() -> None:
+    found = find_in_normalised(await normalise_in_child(INDEX), "demo")
+    assert found is not None
+    assert [entry.version for entry in found.versions] == ["1.0.0"]
+
+
+@pytest.mark.anyio
+async def test_what_is_no_index_comes_back_as_why() -> None:
+    with pytest.raises(BrokenIndex, match="no apiVersion"):
+        await normalise_in_child(CHART.replace(b"apiVersion", b"other"))
+
+
+@pytest.mark.anyio
+async def test_a_child_that_is_killed_is_a_broken_index_and_harms_nobody() -> None:
+    parsing = asyncio.create_task(normalise_in_child(_endless_work()))
+    (await _child()).kill()
+    with pytest.raises(BrokenIndex, match=r"ended the process that read it \(-9\)"):
+        await parsing
+
+
+@pytest.mark.anyio
+async def test_a_child_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(BrokenIndex, match="takes too long"):
+        await normalise_in_child(_endless_work(), wall_seconds=0.05)
+    assert not psutil.Process().children()
+
+
+@pytest.mark.anyio
+async def test_a_child_whose_result_nobody_wants_any_more_is_ended() -> None:
+    parsing = asyncio.create_task(normalise_in_child(_endless_work()))
+    await _child()
+    parsing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await parsing
+    assert not psutil.Process().children()
+
+
+def _endless_work() -> bytes:
+    """Seconds of parsing."""
+    return INDEX[:-2] + b", x: [" + b"a, " * 2_000_000 + b"]}}"
+
+
+async def _child() -> psutil.Process:
+    while True:
+        children = psutil.Process().children()
+        if children:
+            return children[0]
+        await asyncio.sleep(0)
