@@ -76,6 +76,7 @@ async def main(settings: Settings) -> None:
     data_dir = DataDir(settings.data_dir)
     data_dir.prepare()
     app = create_app(compose(settings, data_dir, read_rules(settings)))
+    import gc; gc.freeze(); gc.set_threshold(10_000)
     listener = bind(settings.host, settings.port)
     print(listener.getsockname()[1], flush=True)
     loop = asyncio.get_running_loop()

@@ -145,6 +145,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         nonlocal is_ready
         await verify_guard(Transports())
+        await gateway.transports.prepare()
         is_ready = True
         yield
         is_ready = False

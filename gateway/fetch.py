@@ -1,9 +1,7 @@
 """What a flight does: find a tag upstream, confirm what is held of it, or fetch and keep it."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
 import structlog
 
@@ -18,8 +16,6 @@ from gateway.store.rows import KeptManifest, TagRow
 
 log = structlog.get_logger(__name__)
 
-FLIGHT_SECONDS: Final = 600.0
-
 
 class Fetcher:
     """Everything here runs inside a flight, and raises outcomes. ``now`` gives seconds since the epoch."""
@@ -31,21 +27,20 @@ class Fetcher:
 
     async def refresh(self, route: Route, tag: str, held: HeldManifest | None) -> HeldManifest:
         """The flight behind a tag: find it upstream; confirm what is held, or fetch and keep it."""
-        async with asyncio.timeout(FLIGHT_SECONDS):
-            try:
-                found = await self._source.find(route, tag)
-            except UnknownHost:
-                raise
-            except Missing as error:
-                if held is None:
-                    raise
-                log.warning("deleted_upstream", target=str(route.target), tag=tag, reason=error.message)
-                return await self._confirm(held, held.row.seen_digest)
+        try:
+            found = await self._source.find(route, tag)
+        except UnknownHost:
+            raise
+        except Missing as error:
             if held is None:
-                return await self._twin(route, tag, found) or await self._fetch(route, tag, found)
-            if found.failure is not None:
-                raise found.failure
-            return await self._confirm(held, _drift(held.row, found))
+                raise
+            log.warning("deleted_upstream", target=str(route.target), tag=tag, reason=error.message)
+            return await self._confirm(held, held.row.seen_digest)
+        if held is None:
+            return await self._twin(route, tag, found) or await self._fetch(route, tag, found)
+        if found.failure is not None:
+            raise found.failure
+        return await self._confirm(held, _drift(held.row, found))
 
     async def _confirm(self, held: HeldManifest, seen_digest: Digest | None) -> HeldManifest:
         """Upstream stands by the tag; another content there is told, and the one held stays (drift: keep)."""

@@ -2,19 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import structlog
 
 log = structlog.get_logger(__name__)
 
+FLIGHT_SECONDS: Final = 600.0
+
 T = TypeVar("T")
 
 
 class Flights(Generic[T]):
-    """Flights belong to the application: a client that leaves ends none, a client that comes joins."""
+    """Flights belong to the application: a client that leaves ends none, a client that comes joins.
 
-    def __init__(self) -> None:
+    One that takes longer than ``limit_seconds`` ends in a TimeoutError.
+    """
+
+    def __init__(self, limit_seconds: float = FLIGHT_SECONDS) -> None:
+        self._limit_seconds = limit_seconds
         self._running: dict[Hashable, asyncio.Task[T]] = {}
 
     def is_running(self, key: Hashable) -> bool:
@@ -29,7 +35,7 @@ class Flights(Generic[T]):
         """The flight of this key as a task, which the caller must not cancel."""
         task = self._running.get(key)
         if task is None or task.done():  # one that has ended, and is not cleared away yet, is none
-            task = asyncio.create_task(_run(start))
+            task = asyncio.create_task(self._run(start))
             self._running[key] = task
             task.add_done_callback(lambda done: self._land(key, done))
         return task
@@ -52,6 +58,6 @@ class Flights(Generic[T]):
         if error is not None:
             log.debug("flight_failed", key=str(key), error=repr(error))
 
-
-async def _run(start: Callable[[], Awaitable[T]]) -> T:
-    return await start()
+    async def _run(self, start: Callable[[], Awaitable[T]]) -> T:
+        async with asyncio.timeout(self._limit_seconds):
+            return await start()

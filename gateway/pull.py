@@ -1,7 +1,8 @@
 """The use case: a name and a reference become content, from what is held or from upstream."""
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -206,21 +207,38 @@ class Puller:
             self._raise_remembered(key)
         cache = Cache.JOINED if self._pulls.is_running(key) else Cache.MISS if held is None else Cache.HIT
         flight = self._pulls.launch(key, partial(self._fetcher.refresh, route, tag, held))
-        patience = self._deadlines.cold_seconds if held is None else self._deadlines.stale_seconds
+        if held is not None:
+            return await self._confirmed_or_stale(flight, held, cache)
         try:
-            async with asyncio.timeout(patience):
+            async with self._patience(f"{route.name}:{tag}"):
                 return _pulled(await asyncio.shield(flight), cache)
-        except TimeoutError as error:
-            if held is None:
-                raise unavailable(f"{route.name}:{tag} is still being fetched: ask again") from error
         except Outcome as error:
-            if held is None:
-                raise self._remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
-            log.warning("served_stale", target=str(route.target), tag=tag, reason=error.message)
-        except StorageFailed as error:
-            if held is None:
-                raise unavailable(f"{route.name}:{tag} cannot be kept: {error}") from error
+            raise self._remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+
+    async def _confirmed_or_stale(
+        self, flight: asyncio.Task[HeldManifest], held: HeldManifest, cache: Cache
+    ) -> Pulled:
+        """What is held is served whatever goes wrong, be it with us."""
+        told = {"target": str(held.row.target), "tag": held.row.tag}
+        try:
+            async with asyncio.timeout(self._deadlines.stale_seconds):
+                return _pulled(await asyncio.shield(flight), cache)
+        except (TimeoutError, Outcome, StorageFailed) as error:
+            log.warning("served_stale", reason=str(error) or "no answer in time", **told)
+        except Exception:
+            log.exception("served_stale", **told)
         return _pulled(held, Cache.STALE)
+
+    @asynccontextmanager
+    async def _patience(self, what: str) -> AsyncIterator[None]:
+        """Bound the wait of a client for whom nothing is held."""
+        try:
+            async with asyncio.timeout(self._deadlines.cold_seconds):
+                yield
+        except TimeoutError as error:
+            raise unavailable(f"{what} is still being fetched: ask again") from error
+        except StorageFailed as error:
+            raise unavailable(f"{what} cannot be kept: {error}") from error
 
     async def _manifest_by_digest(self, route: Route, digest: Digest) -> Pulled:
         manifest = await self._held_digest(route, digest)
@@ -231,14 +249,10 @@ class Puller:
         key = (route.target, route.variant, digest)
         self._raise_remembered(key)
         try:
-            async with asyncio.timeout(self._deadlines.cold_seconds):
+            async with self._patience(f"{route.name}@{digest}"):
                 return Pulled(await self._search(route, digest), Cache.MISS, self._source.name)
-        except TimeoutError as error:
-            raise unavailable(f"{route.name}@{digest} is still being looked for: ask again") from error
         except Outcome as error:
             raise self._remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
-        except StorageFailed as error:
-            raise unavailable(f"{route.name}@{digest} cannot be kept: {error}") from error
 
     async def _held_digest(self, route: Route, digest: Digest) -> Manifest | None:
         generation = self._memory.generation()
@@ -282,12 +296,18 @@ class Puller:
         """Fetch again what names a blob whose bytes are gone."""
         if self._is_offline:
             raise OciError(Situation.BLOB_NOT_KNOWN, f"offline, and the bytes of {digest} are gone")
-        rows = await self._catalog.find_tags_naming(route.target, digest)
         try:
-            for row in rows[:1]:
-                await self._heals.join((route.target, digest), partial(self._fetcher.refetch, route, row))
+            async with self._patience(str(digest)):
+                await self._heals.join((route.target, digest), partial(self._refetch, route, digest))
         except Outcome as error:
             raise refusal(error, self._source.name, Situation.BLOB_NOT_KNOWN) from error
+
+    async def _refetch(self, route: Route, digest: Digest) -> None:
+        """The flight. It looks again: another may have landed since its client looked."""
+        if await self._blobs.size(digest) is None:
+            rows = await self._catalog.find_tags_naming(route.target, digest)
+            for row in rows[:1]:
+                await self._fetcher.refetch(route, row)
 
     def _raise_remembered(self, key: Hashable) -> None:
         error, until = self._misses.get(key, (None, 0.0))

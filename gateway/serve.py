@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import structlog
 import uvloop
@@ -30,6 +31,8 @@ _KILL_AFTER_SECONDS = GRACE_SECONDS + 5
 _QUICK_DEATH_SECONDS = 1.0
 _MAX_QUICK_DEATHS = 10
 _LONGEST_PAUSE_SECONDS = 5.0
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+_YOUNG_OBJECTS = 10_000
 SWITCH_SECONDS = 0.001  # threads that parse let the event loop in this often
 
 
@@ -68,6 +71,7 @@ class Supervisor:
     count: int
     work: Callable[[int], None]
     on_stop: Callable[[], None]
+    sleep: Callable[[float], None] = time.sleep
     _started: dict[int, float] = field(default_factory=dict)
     _quick_deaths: int = 0
     _is_stopping: bool = False
@@ -78,9 +82,7 @@ class Supervisor:
         """Return 0 after an orderly end, 1 when workers do not stay alive."""
         wake_reader, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._lifeline, lifeline_writer = os.pipe2(os.O_CLOEXEC)
-        before = {
-            number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        before = {number: signal.signal(number, self._on_signal) for number in _ENDING}
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         wakeup = signal.set_wakeup_fd(wake_writer)
         self._to_close = (wake_reader, wake_writer, lifeline_writer)
@@ -108,16 +110,25 @@ class Supervisor:
 
     def _start(self) -> None:
         if self._quick_deaths:
-            time.sleep(min(0.05 * 2**self._quick_deaths, _LONGEST_PAUSE_SECONDS))
+            self.sleep(min(0.05 * 2**self._quick_deaths, _LONGEST_PAUSE_SECONDS))
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # one that met a worker with our handler was lost
+        if not self._is_stopping:
+            self._fork()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+    def _fork(self) -> None:
         pid = os.fork()
-        if pid:
-            self._started[pid] = time.monotonic()
-            return
+        if pid == 0:
+            self._run_worker()
+        self._started[pid] = time.monotonic()
+
+    def _run_worker(self) -> NoReturn:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            for number in (*_ENDING, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             for fd in self._to_close:
                 os.close(fd)
             self.work(self._lifeline)
@@ -181,6 +192,7 @@ def _work(
     sys.setswitchinterval(SWITCH_SECONDS)
     app = create_app(compose(settings, data_dir, rule_set))
     gc.freeze()  # also what this worker keeps: no collection has to look at it
+    gc.set_threshold(_YOUNG_OBJECTS)  # requests leave little in cycles
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(app, listener, lifeline))
 

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli import group
+from gateway.oci.errors import OciError, Situation
+from gateway.rules.keys import EGRESS, POLICY, SECTIONS, UPSTREAM
+from gateway.settings import NOT_YET, SETTINGS
+
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 _LINK = re.compile(r"\]\((?P<to>[^)\s]+)\)")
@@ -56,3 +61,30 @@ def _anchors(text: str) -> set[str]:
         re.sub(r"[^\w\- ]", "", match["text"].lower()) for match in _HEADING.finditer(_FENCE.sub("", text))
     )
     return {heading.replace(" ", "-") for heading in plain}
+
+
+def test_every_setting_is_documented_with_its_default_and_what_is_refused_too() -> None:
+    page = (PROJECT / "docs/settings.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`|–) \|", page, re.MULTILINE))
+    assert rows == {setting.name: setting.default or "" for setting in SETTINGS}
+    assert {name for name in NOT_YET if f"`{name}`" not in page} == set()
+
+
+def test_every_key_of_the_rules_is_documented() -> None:
+    page = (PROJECT / "docs/rules.md").read_text("utf-8")
+    keys = {key for table in (SECTIONS, POLICY, EGRESS, UPSTREAM) for key in table}
+    assert {key for key in keys if f"`{key}`" not in page and f"{key}:" not in page} == set()
+
+
+def test_every_error_code_is_documented_with_its_statuses() -> None:
+    page = (PROJECT / "docs/architecture.md").read_text("utf-8")
+    table = page[page.index("| code | status |") :]
+    for situation in Situation:
+        error = OciError(situation, "")
+        rows = [line for line in table.splitlines() if f"`{error.code}`" in line]
+        assert any(str(error.status) in row for row in rows), situation
+
+
+def test_every_command_is_documented() -> None:
+    page = (PROJECT / "docs/settings.md").read_text("utf-8")
+    assert {name for name in group.commands if f"`gateway {name}" not in page} == set()

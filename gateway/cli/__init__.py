@@ -10,10 +10,20 @@ from gateway.cli import list as list_
 from gateway.listener import BindError
 from gateway.oci.errors import OciError
 from gateway.rules.problems import RulesError
+from gateway.store.blobs import StorageFailed
 from gateway.store.data_dir import DataDirError
 from gateway.store.schema import SchemaError
 
-_MISTAKES = (BindError, ConfigError, DataDirError, pull.DestinationError, OciError, RulesError, SchemaError)
+_MISTAKES = (
+    BindError,
+    ConfigError,
+    DataDirError,
+    pull.DestinationError,
+    OciError,
+    RulesError,
+    SchemaError,
+    StorageFailed,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

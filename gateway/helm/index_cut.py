@@ -104,13 +104,16 @@ def ends_for_sure(content: bytes, block: Block) -> bool:
 
 def _refuse_other_breaks(content: bytes) -> None:
     """Let lines end with LF or CRLF only: every other line break of YAML would hide lines from us."""
-    if b"\r" in content and content.count(b"\r") != content.count(b"\r\n"):
-        raise NotQuick("a lone carriage return")
-    if content.isascii():
-        return
-    for mark in _OTHER_BREAKS:
-        if mark[-1:] in content and content.rfind(mark, 1) > 0:
-            raise NotQuick(f"the bytes {mark.hex(' ')}")
+    for begin, end in _strides(content, 0, len(content)):
+        if content.find(b"\r", begin, end) >= 0 and _has_lone_return(content, begin, end):
+            raise NotQuick("a lone carriage return")
+        for mark in _OTHER_BREAKS:  # its last byte is looked for first: that is many times quicker
+            if content.find(mark[-1:], begin, end) >= 0 and content.rfind(mark, begin or 1, end) >= 0:
+                raise NotQuick(f"the bytes {mark.hex(' ')}")
+
+
+def _has_lone_return(content: bytes, begin: int, end: int) -> bool:
+    return content.count(b"\r", begin, end) != content.count(b"\r\n", begin, end)
 
 
 def _find_entries(content: bytes) -> _Entries:

@@ -155,12 +155,13 @@ class HelmIndexes:
             if answer.status == 304 and held is not None and validators:
                 return await self._confirmed(held)
             _require_index(answer, route)
-            content = b"".join([chunk async for chunk in answer.chunks(self._max_index_bytes)])
+            chunks = [chunk async for chunk in answer.chunks(self._max_index_bytes)]
             etag, last_modified = answer.validator("etag"), answer.validator("last-modified")
+        content, digest = await to_thread.run_sync(_joined, chunks)
         _refuse_html(content, route, held)
         fetched = ShelvedIndex(
             url=self._key(route),
-            digest=await to_thread.run_sync(Digest.of, content),
+            digest=digest,
             etag=etag,
             last_modified=last_modified,
             confirmed_at=self._now(),
@@ -221,6 +222,12 @@ class HelmIndexes:
 def _validators(shelved: ShelvedIndex) -> dict[str, str]:
     pairs = {"If-None-Match": shelved.etag, "If-Modified-Since": shelved.last_modified}
     return {name: value for name, value in pairs.items() if value is not None}
+
+
+def _joined(chunks: list[bytes]) -> tuple[bytes, Digest]:
+    content = b"".join(chunks)
+    chunks.clear()  # an index is big: once in memory is enough
+    return content, Digest.of(content)
 
 
 def _require_index(answer: Answer, route: Route) -> None:

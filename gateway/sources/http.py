@@ -197,7 +197,7 @@ class Http:
             await response.aclose()
 
     async def _send(self, destination: Destination, headers: Mapping[str, str]) -> httpx.Response:
-        transport = self._transport(destination)
+        transport = await self._transport(destination)
         request = httpx.Request(
             "GET",
             str(destination.url),
@@ -212,9 +212,9 @@ class Http:
         except httpx.HTTPError as error:
             raise outcome_of_error(error, destination.name) from error
 
-    def _transport(self, destination: Destination) -> httpx.AsyncHTTPTransport:
+    async def _transport(self, destination: Destination) -> httpx.AsyncHTTPTransport:
         try:
-            return self._transports.for_destination(destination)
+            return await self._transports.for_destination(destination)
         except OSError as error:  # of which ssl.SSLError is one
             log.warning("certificates_unusable", upstream=destination.name, reason=str(error))
             raise Unavailable(f"the certificates for {destination.name} cannot be used") from error

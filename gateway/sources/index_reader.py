@@ -1,11 +1,12 @@
 """One chart's entries out of an index: by the quick way, else by a whole parse in a child, once a content."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar, TypeVarTuple
 
 import structlog
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from cachetools import LRUCache
 
 from gateway.flights import Flights
@@ -19,7 +20,11 @@ from gateway.sources.index_child import normalise_in_child
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
 _CACHED_VERSIONS = 20_000
+_ONE_AT_A_TIME = CapacityLimiter(1)  # several threads that compute keep the event loop from its turn for long
 _NOT_IN_INDEX = ChartEntries(versions=(), skipped=())
 
 
@@ -81,7 +86,7 @@ class IndexReader:
         if loaded.content is None:
             return loaded
         try:
-            entries = await to_thread.run_sync(_find, loaded.content, wanted)
+            entries = await _compute(_find, loaded.content, wanted)
         except NotQuick as reason:
             log.info("index_parsed_whole", url=loaded.shelved.url, reason=str(reason))
             normalised = await self._normalise(loaded.shelved.digest, loaded.content)
@@ -114,16 +119,16 @@ class IndexReader:
         if normalised is None and loaded.shelved.normalised_digest is not None:
             normalised = await self._from_shelf(loaded.shelved.normalised_digest)
         if normalised is not None:
-            return await to_thread.run_sync(find_in_normalised, normalised, wanted.chart)
+            return await _compute(find_in_normalised, normalised, wanted.chart)
         content = loaded.content or await self._from_shelf(loaded.shelved.digest)
         if content is None:
             raise IndexVanished
         try:
-            return await to_thread.run_sync(_find, content, wanted)
+            return await _compute(_find, content, wanted)
         except NotQuick:
             normalised = await self._normalise(loaded.shelved.digest, content)
             await self._shelf.keep_normalised(loaded.shelved.digest, normalised)
-            return await to_thread.run_sync(find_in_normalised, normalised, wanted.chart)
+            return await _compute(find_in_normalised, normalised, wanted.chart)
 
     async def _from_shelf(self, digest: Digest) -> bytes | None:
         """What the disk has changed is as good as gone: a damaged index would be confirmed for ever."""
@@ -141,6 +146,10 @@ class IndexReader:
         except BrokenIndex as error:
             self._broken[digest] = f"index.yaml is no Helm index: {error}"
             raise Corrupt(self._broken[digest], "index_invalid") from error
+
+
+async def _compute(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+    return await to_thread.run_sync(function, *arguments, limiter=_ONE_AT_A_TIME)
 
 
 def _find(content: bytes, wanted: Wanted) -> ChartEntries | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpcore
 import httpx
+from anyio import to_thread
 
 from gateway.oci.urls import HttpUrl
 from gateway.sources.egress import Address, AddressRefused, GuardedBackend, Resolver, is_public, resolve
@@ -40,14 +41,29 @@ class Transports:
 
     def __init__(self, resolver: Resolver = resolve) -> None:
         self._resolver = resolver
-        self._transports: dict[tuple[bool, TlsFiles], httpx.AsyncHTTPTransport] = {}
+        self._contexts: dict[TlsFiles, ssl.SSLContext] = {}
+        self._transports: dict[tuple[bool, TlsFiles | None], httpx.AsyncHTTPTransport] = {}
 
-    def for_destination(self, destination: Destination) -> httpx.AsyncHTTPTransport:
-        key = (destination.may_be_private, destination.tls)
+    async def prepare(self) -> None:
+        """Have at hand what most upstreams are dialled with, before the first one is."""
+        await self._context(TlsFiles())
+
+    async def for_destination(self, destination: Destination) -> httpx.AsyncHTTPTransport:
+        tls = destination.tls if destination.url.scheme == "https" else None
+        key = (destination.may_be_private, tls)
         if key not in self._transports:
+            context = await self._context(tls)
             may_dial = _anyone if destination.may_be_private else is_public
-            self._transports[key] = _guarded_transport(destination.tls, self._resolver, may_dial)
+            self._transports.setdefault(key, _guarded_transport(context, self._resolver, may_dial))
         return self._transports[key]
+
+    async def _context(self, tls: TlsFiles | None) -> ssl.SSLContext:
+        """In a thread: to read the system's trust store takes longer than the event loop may be kept."""
+        if tls is None:
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if tls not in self._contexts:
+            self._contexts[tls] = await to_thread.run_sync(_ssl_context, tls)
+        return self._contexts[tls]
 
     async def close(self) -> None:
         for transport in self._transports.values():
@@ -59,14 +75,13 @@ def _anyone(_address: Address) -> bool:
 
 
 def _guarded_transport(
-    tls: TlsFiles, resolver: Resolver, may_dial: Callable[[Address], bool]
+    context: ssl.SSLContext, resolver: Resolver, may_dial: Callable[[Address], bool]
 ) -> httpx.AsyncHTTPTransport:
     """An httpx transport whose pool dials through the guard.
 
     httpx has no public way to hand a network backend to its pool; httpcore's pool has. The attribute is
     private, so the version is pinned and verify_guard() proves at start that the guard bites.
     """
-    context = _ssl_context(tls)
     transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
     transport._pool = httpcore.AsyncConnectionPool(
         ssl_context=context,
@@ -78,7 +93,8 @@ def _guarded_transport(
 
 
 def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    trusted = ssl.get_default_verify_paths()  # named, they are read without keeping other threads waiting
+    context = ssl.create_default_context(cafile=trusted.cafile, capath=trusted.capath)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.ca_file is not None:
         context.load_verify_locations(cafile=tls.ca_file)
@@ -89,7 +105,7 @@ def _ssl_context(tls: TlsFiles) -> ssl.SSLContext:
 
 async def verify_guard(transports: Transports) -> None:
     """Dial loopback through the guard; raise RuntimeError if anything but a refusal comes back."""
-    transport = transports.for_destination(Destination(HttpUrl("http", "127.0.0.1", 9), "loopback"))
+    transport = await transports.for_destination(Destination(HttpUrl("http", "127.0.0.1", 9), "loopback"))
     try:
         await transport.handle_async_request(httpx.Request("GET", "http://127.0.0.1:9/"))
     except httpx.ConnectError as error:

@@ -72,7 +72,7 @@ async def _dial(answers: Sequence[str], server: RawServer, *, may_be_private: bo
     """Ask for a name with these answers, on the port of a listener that must see nothing."""
     transports = Transports(FakeDns({"ok.example.org": answers}))
     url = HttpUrl("http", "ok.example.org", server.port)
-    transport = transports.for_destination(Destination(url, "ok", may_be_private=may_be_private))
+    transport = await transports.for_destination(Destination(url, "ok", may_be_private=may_be_private))
     try:
         await transport.handle_async_request(httpx.Request("GET", str(url)))
     finally:
@@ -160,7 +160,7 @@ async def test_the_guard_is_found_in_order_at_start() -> None:
 @pytest.mark.anyio
 async def test_a_guard_that_is_off_is_found_out_at_start() -> None:
     class Unguarded(Transports):
-        def for_destination(self, destination: Destination) -> httpx.AsyncHTTPTransport:
+        async def for_destination(self, destination: Destination) -> httpx.AsyncHTTPTransport:
             return httpx.AsyncHTTPTransport(trust_env=False)
 
     with pytest.raises(RuntimeError, match="let a loopback address through"):

@@ -299,6 +299,7 @@ async def test_an_index_may_be_as_large_as_agreed_and_no_larger(repo: HelmRepo, 
 
 
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_a_chart_of_more_versions_than_are_remembered_is_served(tmp_path: Path) -> None:
     line = "  - {{name: demo, version: 1.0.{}, urls: [a.tgz]}}\n"
     lines = "".join(line.format(number) for number in range(20_001))

@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from gateway.oci.errors import OciError, Situation
+from gateway.store.blobs import StorageFailed
 from gateway.web.errors import with_errors
 from tests.web.live import Receive, Send, ask_app
 
@@ -43,6 +44,14 @@ async def test_what_nobody_foresaw_is_500_without_a_word_of_the_inside(error: Ex
     assert len(request_id) == 16
     (line,) = logs
     assert (line["request_id"], line["exc_info"]) == (request_id, error)
+
+
+async def test_a_disk_or_a_database_that_refuses_is_an_outage() -> None:
+    with structlog.testing.capture_logs() as logs:
+        reply = await ask_app(with_errors(Failing(StorageFailed("the catalog cannot be read"))), "GET", b"/v2/")
+    assert (reply.status, reply.code) == (503, "UNAVAILABLE")
+    assert reply.header("retry-after") is not None
+    assert len(logs) == 1
 
 
 async def test_two_failures_have_two_ids() -> None:
