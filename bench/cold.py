@@ -64,7 +64,7 @@ def _pull(folder: Path, chart: str, version: str) -> list[_Round]:
 
 def _round(data_dir: Path, upstream: Upstream, chart: str, version: str) -> _Round:
     urls = [f"{upstream.url}/index.yaml", f"{upstream.url}/{chart}-{version}.tgz"]
-    fresh, reused = json.loads(output_of("bench.fetcher", upstream.ca_file, *urls))
+    fresh, reused = json.loads(output_of("bench.fetcher", upstream.trusted, *urls))
     with running(data_dir, upstream) as gateway, watched(gateway.worker) as peak:
         started = time.perf_counter()
         fetch(gateway.port, manifest_path(chart, version))

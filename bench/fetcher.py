@@ -14,8 +14,8 @@ import httpx
 import uvloop
 
 
-async def main(ca_file: str, urls: Sequence[str]) -> None:
-    context = ssl.create_default_context(cafile=ca_file)
+async def main(trusted: str, urls: Sequence[str]) -> None:
+    context = ssl.create_default_context(cafile=trusted)
     async with httpx.AsyncClient(verify=context, headers={"Accept-Encoding": "identity"}) as client:
         seconds = [await _fetch_all(client, urls) for _ in range(2)]
     print(json.dumps(seconds))

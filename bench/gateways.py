@@ -34,9 +34,9 @@ def environment(data_dir: Path, port: int, upstream: Upstream | None) -> Mapping
     own |= {"GATEWAY_PORT": str(port), "GATEWAY_DATA_DIR": str(data_dir)}
     if upstream is not None:
         rules = data_dir.with_name(f"{data_dir.name}-rules.yaml")
-        place = {"kind": "helm", "url": upstream.url, "ca_file": upstream.ca_file.name, "allow_private": True}
+        place = {"kind": "helm", "url": upstream.url, "allow_private": True}
         rules.write_text(json.dumps({"version": 1, "upstreams": {HOST: place}}))
-        own |= {"GATEWAY_RULES": str(rules), "GATEWAY_SECRETS_DIR": str(upstream.secrets_dir)}
+        own |= {"GATEWAY_RULES": str(rules), "SSL_CERT_FILE": str(upstream.trusted)}
     return own
 
 

@@ -23,7 +23,7 @@ from gateway import hypercorn_fit
 from gateway.app import compose, create_app, read_rules
 from gateway.listener import bind
 from gateway.logs import configure_logs
-from gateway.serve import GRACE_SECONDS, SWITCH_SECONDS
+from gateway.serve import GRACE_SECONDS, tune_interpreter
 from gateway.settings import Settings, load_settings
 from gateway.store.data_dir import DataDir
 
@@ -76,7 +76,7 @@ async def main(settings: Settings) -> None:
     data_dir = DataDir(settings.data_dir)
     data_dir.prepare()
     app = create_app(compose(settings, data_dir, read_rules(settings)))
-    import gc; gc.freeze(); gc.set_threshold(10_000)
+    tune_interpreter()
     listener = bind(settings.host, settings.port)
     print(listener.getsockname()[1], flush=True)
     loop = asyncio.get_running_loop()
@@ -85,7 +85,6 @@ async def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.setswitchinterval(SWITCH_SECONDS)
     given = load_settings(os.environ, {}, Path.read_text)
     configure_logs(given.log_level, given.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

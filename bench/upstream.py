@@ -1,5 +1,6 @@
 """The Helm repository that is pulled from: a folder over TLS, in a process of its own."""
 
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,29 +18,23 @@ from tests.fakes.index_maker import make_index
 from tests.fakes.server import server_tls
 
 VERSION = "0.0.5"
-_CA = "ca.pem"
 _LARGEST_FILE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """``url`` is the repository's; ``secrets_dir`` holds the certificate to trust, ``ca.pem``."""
+    """``url`` is the repository's; ``trusted`` is this system's trust store, and our authority in it."""
 
     url: str
-    secrets_dir: Path
-
-    @property
-    def ca_file(self) -> Path:
-        return self.secrets_dir / _CA
+    trusted: Path
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Upstream]:
-    """Serve what lies in ``folder``; the certificate goes beside it."""
-    secrets_dir = folder.with_name(f"{folder.name}-secrets")
-    secrets_dir.mkdir(exist_ok=True)
-    with started("bench.upstream", folder, secrets_dir / _CA) as process:
-        yield Upstream(first_line(process), secrets_dir)
+    """Serve what lies in ``folder``; the trust store goes beside it."""
+    trusted = folder.with_name(f"{folder.name}.pem")
+    with started("bench.upstream", folder, trusted) as process:
+        yield Upstream(first_line(process), trusted)
 
 
 def make_repository(
@@ -68,9 +63,10 @@ def _files(chance: Random, size_bytes: int) -> dict[str, bytes]:
     return {f"files/{number}": chance.randbytes(size) for number, size in enumerate(sizes)}
 
 
-def main(folder: Path, ca_file: Path) -> None:
+def main(folder: Path, trusted: Path) -> None:
     authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(ca_file))
+    system = ssl.get_default_verify_paths().cafile
+    trusted.write_bytes((Path(system).read_bytes() if system else b"") + authority.cert_pem.bytes())
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     with HelmRepo(files, prefix="charts", tls=server_tls(authority)) as repository:
         print(repository.url, flush=True)

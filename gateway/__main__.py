@@ -1,5 +1,10 @@
 """``python -m gateway`` is ``gateway``."""
 
-from gateway.cli import main
+import sys
+
+try:
+    from gateway.cli import main
+except KeyboardInterrupt:  # while everything is read in
+    sys.exit(130)
 
 main()

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.access.readers import admit_anyone
 from gateway.logs import access_log
 from gateway.oci.repository import Repository
 from gateway.pull import Parts, Puller
@@ -55,13 +56,15 @@ class Gateway:
     source: HelmRepo
     catalog: Catalog
     engines: Engines
+    generation: MappedGeneration
     transports: Transports
     route_of: Callable[[Repository], Route]
 
     @property
     def own_hosts(self) -> frozenset[str]:
         """Host and port as clients may write them for this gateway itself."""
-        hosts = {f"{self.settings.host}:{self.settings.port}"}
+        host = self.settings.host
+        hosts = {f"[{host}]:{self.settings.port}" if ":" in host else f"{host}:{self.settings.port}"}
         if self.settings.public_url is not None:
             hosts.add(self.settings.public_url.authority)
         return frozenset(hosts)
@@ -72,6 +75,7 @@ class Gateway:
         await self.source.drain()
         await self.transports.close()
         self.engines.dispose()
+        self.generation.close()
 
 
 def read_rules(settings: Settings) -> RuleSet:
@@ -85,7 +89,7 @@ def read_rules(settings: Settings) -> RuleSet:
     except FileNotFoundError:
         if "RULES" not in settings.given:
             return RuleSet()
-        raise ConfigError(f"there is no rules file {path}: GATEWAY_RULES names it") from None
+        raise ConfigError(f"there is no rules file {path} (setting RULES)") from None
     except OSError as error:
         raise ConfigError(f"the rules file {path} cannot be read: {error.strerror}") from error
     rule_set = load_rules(content, str(path))
@@ -106,10 +110,11 @@ def compose(
     *,
     resolver: Resolver = resolve,
     observe: Observer = unobserved,
+    admit: Callable[[Route], None] = admit_anyone,
 ) -> Gateway:
     """Put the parts together; ``data_dir`` is prepared."""
+    generation = data_dir.open_generation()
     engines = open_sqlite(data_dir.catalog)
-    generation = MappedGeneration(data_dir.generation)
     catalog = Catalog(engines, generation)
     blobs = DirectoryBlobs(data_dir.blobs)
     upstreams = Upstreams(
@@ -126,6 +131,7 @@ def compose(
     puller = Puller(
         Parts(
             route_of=route_of,
+            admit=admit,
             source=source,
             catalog=catalog,
             blobs=blobs,
@@ -134,10 +140,14 @@ def compose(
             is_offline=settings.offline or rule_set.egress.mode is EgressMode.OFFLINE,
         )
     )
-    return Gateway(settings, rule_set, puller, source, catalog, engines, transports, route_of)
+    return Gateway(settings, rule_set, puller, source, catalog, engines, generation, transports, route_of)
 
 
-def create_app(gateway: Gateway) -> ASGIApp:
+def _never() -> bool:
+    return False
+
+
+def create_app(gateway: Gateway, is_stopping: Callable[[], bool] = _never) -> ASGIApp:
     """The data port: the distribution API and the health checks, behind the gate."""
     is_ready = False
 
@@ -152,7 +162,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
         await gateway.close()
 
     registry = with_errors(registry_app(gateway.puller, time.time, gateway.own_hosts))
-    routes = [*health_routes(version(), lambda: is_ready), Mount("/", app=registry)]
+    routes = [*health_routes(version(), lambda: is_ready and not is_stopping()), Mount("/", app=registry)]
     starlette = Starlette(routes=routes, lifespan=lifespan)
     starlette.router.redirect_slashes = False
     settings = gateway.settings

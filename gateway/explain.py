@@ -23,7 +23,10 @@ class SourceTold:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``held`` are the tags held that the reference means, or all of the target where it names none."""
+    """``held`` are the tags held that the reference means, or all of the target where it names none.
+
+    ``is_offline``: a pull would ask nobody.
+    """
 
     asked: Location
     rule: str | None
@@ -31,6 +34,7 @@ class Explanation:
     chain: Sequence[SourceTold]
     held: Sequence[TagRow]
     now: float
+    is_offline: bool
 
 
 async def explain(
@@ -39,12 +43,14 @@ async def explain(
     sources: Sequence[Source],
     catalog: Catalog,
     now: float,
+    *,
+    is_offline: bool,
 ) -> Explanation:
     """Tell what a pull of ``location`` would do; nothing is dialled. Raise OciError where it would."""
     route = route_of(location.name)
     rows = await catalog.find_versions(route.target, route.variant.value)
     chain = [SourceTold(source.name, source.tells(route)) for source in sources]
-    return Explanation(location, None, route, chain, _meant(location, rows), now)
+    return Explanation(location, None, route, chain, _meant(location, rows), now, is_offline)
 
 
 def _meant(location: Location, rows: Sequence[TagRow]) -> list[TagRow]:

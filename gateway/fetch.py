@@ -29,13 +29,10 @@ class Fetcher:
         """The flight behind a tag: find it upstream; confirm what is held, or fetch and keep it."""
         try:
             found = await self._source.find(route, tag)
-        except UnknownHost:
-            raise
         except Missing as error:
-            if held is None:
-                raise
-            log.warning("deleted_upstream", target=str(route.target), tag=tag, reason=error.message)
-            return await self._confirm(held, held.row.seen_digest)
+            if held is not None and not isinstance(error, UnknownHost):
+                log.warning("deleted_upstream", target=str(route.target), tag=tag, reason=error.message)
+            raise
         if held is None:
             return await self._twin(route, tag, found) or await self._fetch(route, tag, found)
         if found.failure is not None:
@@ -54,7 +51,8 @@ class Fetcher:
         """The same version, held under another spelling of its tag: its manifest is never built again."""
         for row in await self._catalog.find_versions(route.target, route.variant.value):
             if row.version == found.version:
-                twin = replace(row, tag=tag, confirmed_at=self._now(), seen_digest=_drift(row, found))
+                confirmed_at = self._now() if found.failure is None else row.confirmed_at
+                twin = replace(row, tag=tag, confirmed_at=confirmed_at, seen_digest=_drift(row, found))
                 await self._catalog.keep_tag(route.name.name, twin)
                 manifest = await self._catalog.find_manifest(route.target, row.digest)
                 return None if manifest is None else HeldManifest(manifest, twin)
@@ -64,7 +62,15 @@ class Fetcher:
         row, kept = await self._fetched(route, tag, found)
         await self._catalog.keep(route.name.name, row, kept)
         log.info("kept", target=str(route.target), tag=tag, digest=str(row.digest), origin=row.origin)
-        return HeldManifest(kept.manifest, row)
+        return await self._in_force(HeldManifest(kept.manifest, row))
+
+    async def _in_force(self, mine: HeldManifest) -> HeldManifest:
+        """What the tag is now: where another process was first with other content, that stays."""
+        row = await self._catalog.find_tag(mine.row.target, mine.row.variant, mine.row.tag)
+        if row is None or row.digest == mine.row.digest:
+            return mine
+        manifest = await self._catalog.find_manifest(row.target, row.digest)
+        return mine if manifest is None else HeldManifest(manifest, row)
 
     async def _fetched(self, route: Route, tag: str, found: Found) -> tuple[TagRow, KeptManifest]:
         fetched = await found.fetch()
@@ -112,7 +118,7 @@ class Fetcher:
 
     async def _is_held(self, row: TagRow, found: Found) -> bool:
         drifted = _drift(row, found)
-        return drifted is None or await self._catalog.has_right(row.target, drifted)
+        return drifted is None or await self._catalog.find_blob_size(row.target, drifted) is not None
 
     async def _fetch_beside(self, route: Route, found: Found, held: TagRow | None) -> Digest:
         tag = found.version.replace("+", "_")

@@ -2,7 +2,7 @@
 
 import socket
 
-_BACKLOG = 1024
+BACKLOG = 1024
 
 
 class BindError(Exception):
@@ -19,7 +19,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise BindError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    listener.listen(_BACKLOG)
+    listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
 

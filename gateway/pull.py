@@ -22,7 +22,6 @@ from gateway.oci.outcomes import Missing, Outcome
 from gateway.oci.reference import Reference, is_tag
 from gateway.oci.repository import Repository
 from gateway.refusals import refusal, unavailable
-from gateway.rules.model import Access
 from gateway.rules.route import Route
 from gateway.sources.base import Source
 from gateway.store.blobs import BlobStore, OpenBlob, StorageFailed
@@ -74,6 +73,7 @@ class Parts:
     """What a pull needs; ``now`` gives seconds since the epoch."""
 
     route_of: Callable[[Repository], Route]
+    admit: Callable[[Route], None]
     source: Source
     catalog: Catalog
     blobs: BlobStore
@@ -88,6 +88,7 @@ class Puller:
 
     def __init__(self, parts: Parts) -> None:
         self._route_of = parts.route_of
+        self._admit = parts.admit
         self._source = parts.source
         self._fetcher = Fetcher(parts.source, parts.catalog, parts.now)
         self._catalog = parts.catalog
@@ -102,10 +103,9 @@ class Puller:
         self._misses: LRUCache[Hashable, tuple[OciError, float]] = LRUCache(_REMEMBERED_MISSES)
 
     def route(self, name: Repository) -> Route:
-        """Return where a name leads, for someone who has not signed in; OciError where it may not."""
+        """Return where a name leads, if whoever asks may go there; else raise OciError."""
         route = self._route_of(name)
-        if route.upstream is not None and route.upstream.access is Access.PRIVATE:
-            raise OciError(Situation.NOT_SIGNED_IN, f"{name} is only for those who have signed in")
+        self._admit(route)
         return route
 
     async def manifest(self, name: Repository, reference: Reference) -> Pulled:
@@ -118,13 +118,13 @@ class Puller:
     async def blob(self, name: Repository, digest: Digest) -> OpenBlob:
         """Return a blob, open for reading; the caller closes it."""
         route = self.route(name)
-        await self._require_right(route, digest)
-        opened = await self._open(digest)
+        size_bytes = await self._require_right(route, digest)
+        opened = await self._open(digest, size_bytes)
         if opened is not None:
             return opened
         log.warning("blob_vanished", target=str(route.target), digest=str(digest))
         await self._heal(route, digest)
-        opened = await self._open(digest)
+        opened = await self._open(digest, size_bytes)
         if opened is None:
             raise OciError(Situation.BLOB_NOT_KNOWN, f"{name} has lost its blob {digest}")
         return opened
@@ -246,7 +246,7 @@ class Puller:
             return Pulled(manifest, Cache.HIT)
         if self._is_offline:
             raise OciError(Situation.MANIFEST_NOT_KNOWN, f"offline, and {route.name}@{digest} is not held")
-        key = (route.target, route.variant, digest)
+        key = (route.target, route.variant)  # a search that found nothing speaks for every unknown digest
         self._raise_remembered(key)
         try:
             async with self._patience(f"{route.name}@{digest}"):
@@ -275,22 +275,32 @@ class Puller:
             if manifest is not None:
                 return manifest
             if not was_running:
-                raise Missing(f"none of the newest {SEARCHED_VERSIONS} versions of {route.name} is {digest}")
+                raise Missing(
+                    f"none of the newest {SEARCHED_VERSIONS} versions of {route.name} is this digest"
+                )
 
-    async def _require_right(self, route: Route, digest: Digest) -> None:
-        """Content is served only where this target's own source delivered it."""
-        if self._memory.has_right(route.target, digest):
-            return
-        generation = self._memory.generation()
-        if not await self._catalog.has_right(route.target, digest):
-            raise _no_blob(route, digest)
-        self._memory.keep_right(route.target, digest, generation)
+    async def _require_right(self, route: Route, digest: Digest) -> int:
+        """Content is served only where this target's own source delivered it; return its size in bytes."""
+        size_bytes = self._memory.find_blob_size(route.target, digest)
+        if size_bytes is None:
+            generation = self._memory.generation()
+            size_bytes = await self._catalog.find_blob_size(route.target, digest)
+            if size_bytes is None:
+                raise _no_blob(route, digest)
+            self._memory.keep_blob_size(route.target, digest, size_bytes, generation)
+        return size_bytes
 
-    async def _open(self, digest: Digest) -> OpenBlob | None:
+    async def _open(self, digest: Digest, size_bytes: int) -> OpenBlob | None:
+        """What has another size than was kept is as good as gone."""
         try:
-            return await self._blobs.open(digest)
+            opened = await self._blobs.open(digest)
+            if opened is None or opened.size == size_bytes:
+                return opened
+            opened.close()
+            await self._blobs.delete(digest)
         except StorageFailed as error:
             raise unavailable(f"{digest} cannot be read: {error}") from error
+        return None
 
     async def _heal(self, route: Route, digest: Digest) -> None:
         """Fetch again what names a blob whose bytes are gone."""

@@ -26,14 +26,14 @@ from gateway.store.data_dir import DataDir
 
 log = structlog.get_logger(__name__)
 
-GRACE_SECONDS = 30.0
-_KILL_AFTER_SECONDS = GRACE_SECONDS + 5
+GRACE_SECONDS = 20.0
+_KILL_AFTER_SECONDS = 28.0  # Kubernetes kills all of us after 30
 _QUICK_DEATH_SECONDS = 1.0
 _MAX_QUICK_DEATHS = 10
 _LONGEST_PAUSE_SECONDS = 5.0
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 _YOUNG_OBJECTS = 10_000
-SWITCH_SECONDS = 0.001  # threads that parse let the event loop in this often
+_SWITCH_SECONDS = 0.0002  # threads that parse let the event loop in this often
 
 
 def serve(settings: Settings) -> int:
@@ -55,7 +55,9 @@ def serve(settings: Settings) -> int:
         _work(settings, data_dir, rule_set, listener, lifeline)
 
     try:
-        return Supervisor(settings.workers, work, listener.close).run()
+        code = Supervisor(settings.workers, work, listener.close).run()
+        log.info("stopped", code=code)
+        return code
     finally:
         listener.close()
         data_dir.close()
@@ -72,6 +74,7 @@ class Supervisor:
     work: Callable[[int], None]
     on_stop: Callable[[], None]
     sleep: Callable[[float], None] = time.sleep
+    fork: Callable[[], int] = os.fork
     _started: dict[int, float] = field(default_factory=dict)
     _quick_deaths: int = 0
     _is_stopping: bool = False
@@ -98,26 +101,35 @@ class Supervisor:
     def _supervise(self, wake_reader: int) -> int:
         while not self._is_stopping:
             self._reap()
-            if self._quick_deaths > _MAX_QUICK_DEATHS:
+            if self._has_given_up:
                 log.error("workers_do_not_start", hint="the lines above say why")
                 self._stop()
                 return 1
-            while len(self._started) < self.count and not self._is_stopping:
+            while len(self._started) < self.count and not self._is_stopping and not self._has_given_up:
                 self._start()
             _wait_for_signal(wake_reader)
         self._stop()
         return 0
 
+    @property
+    def _has_given_up(self) -> bool:
+        return self._quick_deaths > _MAX_QUICK_DEATHS
+
     def _start(self) -> None:
         if self._quick_deaths:
             self.sleep(min(0.05 * 2**self._quick_deaths, _LONGEST_PAUSE_SECONDS))
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # one that met a worker with our handler was lost
-        if not self._is_stopping:
-            self._fork()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        try:
+            if not self._is_stopping:
+                self._fork()
+        except OSError as error:  # no process or no memory to be had: the same as a worker that died at once
+            self._quick_deaths += 1
+            log.warning("worker_not_started", cause=error.strerror)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
     def _fork(self) -> None:
-        pid = os.fork()
+        pid = self.fork()
         if pid == 0:
             self._run_worker()
         self._started[pid] = time.monotonic()
@@ -164,8 +176,12 @@ class Supervisor:
 
     def _reap_quietly(self) -> None:
         for pid in list(self._started):
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                del self._started[pid]
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if not done:
+                continue
+            del self._started[pid]
+            if os.waitstatus_to_exitcode(status) == -signal.SIGKILL:
+                log.warning("worker_killed", pid=pid)
 
     def _signal_all(self, number: signal.Signals) -> None:
         for pid in self._started:
@@ -189,16 +205,21 @@ def _work(
     settings: Settings, data_dir: DataDir, rule_set: RuleSet, listener: socket.socket, lifeline: int
 ) -> None:
     """One worker: an event loop, the application, Hypercorn on the inherited socket."""
-    sys.setswitchinterval(SWITCH_SECONDS)
-    app = create_app(compose(settings, data_dir, rule_set))
-    gc.freeze()  # also what this worker keeps: no collection has to look at it
-    gc.set_threshold(_YOUNG_OBJECTS)  # requests leave little in cycles
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(app, listener, lifeline))
-
-
-async def _serve(app: Application, listener: socket.socket, lifeline: int) -> None:
     stop = asyncio.Event()
+    app = create_app(compose(settings, data_dir, rule_set), is_stopping=stop.is_set)
+    tune_interpreter()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(app, listener, stop, lifeline))
+
+
+def tune_interpreter() -> None:
+    """What a worker asks of Python once all is there that it keeps."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.freeze()  # no collection has to look at it
+    gc.set_threshold(_YOUNG_OBJECTS)  # requests leave little in cycles
+
+
+async def _serve(app: Application, listener: socket.socket, stop: asyncio.Event, lifeline: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -119,7 +119,7 @@ URLS = [
         for url in ("https://a.example.org:22/x.tgz", "//evil.example.org:81/x.tgz", "http://a.example.org/x")
     ),
     bad_url(
-        "C5 oci://", listed(urls=["oci://ghcr.io/x"]), archives=0, message="does not fetch from registries"
+        "C5 oci://", listed(urls=["oci://ghcr.io/x"]), archives=0, message="lies in a registry"
     ),
     ok("C5 the next URL is tried", listed(urls=["file:///x", "gone.tgz", "demo-1.0.0.tgz"])),
     bad_url(

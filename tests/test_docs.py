@@ -65,7 +65,7 @@ def _anchors(text: str) -> set[str]:
 
 def test_every_setting_is_documented_with_its_default_and_what_is_refused_too() -> None:
     page = (PROJECT / "docs/settings.md").read_text("utf-8")
-    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`|–) \|", page, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`|\u2013) \|", page, re.MULTILINE))
     assert rows == {setting.name: setting.default or "" for setting in SETTINGS}
     assert {name for name in NOT_YET if f"`{name}`" not in page} == set()
 

@@ -1,4 +1,4 @@
-"""The command line: one verb a file, thin. Exit codes: 0 done, 1 failed, 2 wrong usage."""
+"""The command line: one verb a file, thin. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
 
 import sys
 
@@ -25,8 +25,20 @@ _MISTAKES = (
     StorageFailed,
 )
 
+INTERRUPTED = 130
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Verbs(click.Group):
+    """A group whose commands end quietly when they are interrupted."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version(), prog_name="gateway")
 def group() -> None:
     """Pull-through caching gateway between Helm, OCI clients and the world's chart repositories."""

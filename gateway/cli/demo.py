@@ -9,7 +9,6 @@ import click
 from gateway.demo import run_demo
 from gateway.logs import configure_logs
 from gateway.settings import load_settings
-from gateway.settings_values import LogFormat, LogLevel
 
 
 @click.command("demo")
@@ -17,9 +16,10 @@ from gateway.settings_values import LogFormat, LogLevel
 @click.option("--once", is_flag=True, help="end after the tour")
 def command(port: int, once: bool) -> None:
     """Show the main job on this machine alone: a sample repository, a gateway, a pull, an outage."""
-    configure_logs(LogLevel.ERROR, LogFormat.AUTO)
     with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder:
-        settings = load_settings({}, {"port": str(port), "data_dir": folder}, Path.read_text)
+        flags = {"port": str(port), "data_dir": folder, "log_level": "error"}
+        settings = load_settings({}, flags, Path.read_text)
+        configure_logs(settings.log_level, settings.log_format)
         try:
             asyncio.run(run_demo(settings, Path(folder), click.echo, ends_after_tour=once))
         except KeyboardInterrupt:

@@ -9,8 +9,11 @@ import click
 from gateway.cli.options import as_json, open_gateway, with_settings
 from gateway.explain import Explanation, explain
 from gateway.oci.location import parse_location
+from gateway.rules.model import Access, EgressMode, Policy
 from gateway.settings import Settings
 from gateway.store.rows import TagRow
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60))
 
 
 @click.command("explain")
@@ -26,7 +29,9 @@ def command(settings: Settings, reference: str, is_json: bool) -> None:
 async def _explain(settings: Settings, reference: str) -> Explanation:
     async with open_gateway(settings) as gateway:
         location = parse_location(reference, gateway.own_hosts)
-        return await explain(location, gateway.route_of, [gateway.source], gateway.catalog, time.time())
+        is_offline = settings.offline or gateway.rule_set.egress.mode is EgressMode.OFFLINE
+        parts = (gateway.route_of, [gateway.source], gateway.catalog)
+        return await explain(location, *parts, time.time(), is_offline=is_offline)
 
 
 def _facts(told: Explanation) -> dict[str, object]:
@@ -37,6 +42,8 @@ def _facts(told: Explanation) -> dict[str, object]:
         "target": str(route.target),
         "variant": route.variant.value,
         "upstream": None if route.upstream is None else route.upstream.key,
+        "access": _access(told).value,
+        "is_offline": told.is_offline,
         "chain": [{"source": source.name, "asks": list(source.urls)} for source in told.chain],
         "policy": {
             "fresh_for_seconds": route.policy.fresh_for_seconds,
@@ -63,17 +70,43 @@ def _held(row: TagRow, told: Explanation) -> dict[str, object]:
 
 
 def _text(told: Explanation) -> str:
-    facts = _facts(told)
-    rule = "no rule matches: the name is its own target" if told.rule is None else told.rule
+    route = told.route
     lines = [
         f"asked     {told.asked}",
-        f"rule      {rule}",
-        f"target    {facts['target']}  ({facts['variant']})",
+        f"rule      {told.rule or 'none: the name is its own target'}",
+        f"target    {route.target}  ({route.variant})",
+        f"upstream  {'none: https, anonymous, public' if route.upstream is None else route.upstream.key}",
+        f"policy    {_policy(route.policy)}",
     ]
-    for source in told.chain:
-        lines += [f"asks      {source.name}: {url}" for url in source.urls]
+    if _access(told) is Access.PRIVATE:
+        lines.append("access    private: answers 401")
+    lines += _asked(told)
     lines += [_held_line(row, told) for row in told.held] or ["cached    nothing"]
     return "\n".join(lines)
+
+
+def _access(told: Explanation) -> Access:
+    upstream = told.route.upstream
+    return Access.ANONYMOUS if upstream is None else upstream.access
+
+
+def _policy(policy: Policy) -> str:
+    fresh, recheck = _duration(policy.fresh_for_seconds), _duration(policy.recheck_for_seconds)
+    missing = _duration(policy.missing_for_seconds)
+    return f"fresh {fresh}, recheck {recheck}, missing {missing}, digest mismatch: {policy.digest_mismatch}"
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit that divides it, as rules.yaml would have it."""
+    fitting = ((unit, size) for unit, size in _UNITS if seconds and seconds % size == 0)
+    unit, size = next(fitting, ("s", 1))
+    return f"{seconds / size:g}{unit}"
+
+
+def _asked(told: Explanation) -> list[str]:
+    if told.is_offline:
+        return ["asks      nobody: offline"]
+    return [f"asks      {source.name}: {url}" for source in told.chain for url in source.urls]
 
 
 def _held_line(row: TagRow, told: Explanation) -> str:

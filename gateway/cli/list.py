@@ -13,6 +13,8 @@ from gateway.cli.options import as_json, open_gateway, with_settings
 from gateway.settings import Settings
 from gateway.store.rows import HeldRow
 
+_SHORT_DIGEST = len("sha256:") + 12
+
 
 @click.command("list")
 @as_json
@@ -22,8 +24,10 @@ def command(settings: Settings, is_json: bool) -> None:
     held = asyncio.run(_held(settings))
     if is_json:
         click.echo(json.dumps([_facts(one) for one in held], indent=2))
+    elif not held:
+        click.echo(f"nothing is held in {settings.data_dir}", err=True)
     elif Console().is_terminal:
-        Console().print(_table(held))
+        Console().print(held_table(held))
     else:
         for one in held:
             click.echo(f"{one.name}:{one.row.tag}\t{one.row.digest}\t{one.size_bytes}\t{one.row.source}")
@@ -52,12 +56,13 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _table(held: list[HeldRow]) -> Table:
-    table = Table("name", "tag", "size", "kept", "from", "digest", box=None, pad_edge=False)
+def held_table(held: list[HeldRow]) -> Table:
+    """For people: times to the minute, in UTC, and as much of a digest as tells it from others."""
+    table = Table("name", "tag", "size", "kept (UTC)", "from", "digest", box=None, pad_edge=False)
     table.columns[0].overflow = table.columns[5].overflow = "fold"
     for one in held:
         row = one.row
-        table.add_row(
-            one.name, row.tag, decimal(one.size_bytes), _time(row.kept_at), row.source, str(row.digest)
-        )
+        kept = datetime.fromtimestamp(row.kept_at, UTC).strftime("%Y-%m-%d %H:%M")
+        digest = str(row.digest)[:_SHORT_DIGEST]
+        table.add_row(one.name, row.tag, decimal(one.size_bytes), kept, row.source, digest)
     return table

@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
+from gateway.access.readers import admit_operator
 from gateway.app import Gateway, compose, read_rules
 from gateway.logs import configure_logs
 from gateway.settings import SETTINGS, Settings, SettingsError, load_settings
@@ -27,7 +28,7 @@ def with_settings(function: Callable[Concatenate[Settings, P], R]) -> Callable[P
     def command(*args: P.args, **kwargs: P.kwargs) -> R:
         flags = {row.name: kwargs.pop(f"set_{row.field}") for row in SETTINGS}
         flags["config"] = kwargs.pop("set_config")
-        given = {name: str(value) for name, value in flags.items() if value is not None}
+        given = {name: _as_written(value) for name, value in flags.items() if value is not None}
         try:
             settings = load_settings(os.environ, given, Path.read_text)
         except SettingsError as error:
@@ -36,14 +37,13 @@ def with_settings(function: Callable[Concatenate[Settings, P], R]) -> Callable[P
 
     for row in reversed(SETTINGS):
         default = "" if row.default is None else f"  [{row.default}]"
-        command = click.option(
-            row.flag,
-            f"set_{row.field}",
-            help=row.help + default,
-            is_flag=False,
-            flag_value="true" if row.is_switch else None,
-        )(command)
+        flag = f"{row.flag}/--no-{row.flag.removeprefix('--')}" if row.is_switch else row.flag
+        command = click.option(flag, f"set_{row.field}", help=row.help + default, default=None)(command)
     return click.option("--config", "set_config", metavar="FILE", help="a YAML file of settings")(command)
+
+
+def _as_written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def as_json(function: Callable[P, R]) -> Callable[P, R]:
@@ -59,7 +59,7 @@ async def open_gateway(settings: Settings, observe: Observer = unobserved) -> As
     data_dir = DataDir(settings.data_dir, settings.database_url)
     try:
         data_dir.prepare()
-        gateway = compose(settings, data_dir, read_rules(settings), observe=observe)
+        gateway = compose(settings, data_dir, read_rules(settings), observe=observe, admit=admit_operator)
         try:
             yield gateway
         finally:

@@ -13,11 +13,11 @@ from gateway.sources.http import Observer
 
 
 @contextmanager
-def shown_transfers() -> Iterator[Observer]:
-    """Give an observer that shows what it is told."""
-    console = Console(stderr=True)
+def shown_transfers(console: Console) -> Iterator[Observer]:
+    """Give an observer that shows what it is told; ``console`` is that of standard error."""
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        name = TextColumn("{task.description}", markup=False)  # it is the upstream's text
+        columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=console) as progress:
             yield _Bars(progress)
     else:

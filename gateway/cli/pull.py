@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from gateway.app import Gateway
 from gateway.cli.options import as_json, open_gateway, with_settings
@@ -40,18 +41,25 @@ class _Facts:
 
 @click.command("pull")
 @click.argument("reference", metavar="REF")
-@click.option("-d", "--destination", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "-d",
+    "--destination",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="write the chart's .tgz into this folder too",
+)
 @as_json
 @with_settings
 def command(settings: Settings, reference: str, destination: Path | None, is_json: bool) -> None:
     """Pull one reference into the cache; without a tag, the newest version that is no pre-release."""
-    with shown_transfers() as observe:
+    with shown_transfers(Console(stderr=True)) as observe:
         facts = asyncio.run(_pull(settings, reference, destination, observe))
     if is_json:
         click.echo(json.dumps(asdict(facts), indent=2))
         return
     click.echo(f"Pulled: {facts.pulled}")
     click.echo(f"Digest: {facts.digest}")
+    click.echo(f"Cache:  {facts.cache}")
     for path in facts.files:
         click.echo(f"Wrote:  {path}")
 

@@ -28,9 +28,12 @@ class DocumentError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DocumentLimits:
+    """``growth``: how many times its own length (and a MiB) a document's text may have, aliases expanded."""
+
     depth: int = 64
     aliases: int = 100
     events: int = 5_000_000
+    growth: int = 2
 
 
 DEFAULT_LIMITS = DocumentLimits()
@@ -44,7 +47,7 @@ def parse_document(content: bytes, limits: DocumentLimits = DEFAULT_LIMITS) -> V
     """
     loader = getattr(yaml, "CLoader", yaml.Loader)
     try:
-        return _Builder(yaml.parse(content, Loader=loader), limits).document()
+        return _Builder(yaml.parse(content, Loader=loader), limits, len(content)).document()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DocumentError(_one_line(error)) from error
 
@@ -52,13 +55,15 @@ def parse_document(content: bytes, limits: DocumentLimits = DEFAULT_LIMITS) -> V
 class _Builder:
     """Turns an event stream into values, one method a production."""
 
-    def __init__(self, events: Iterator[yaml.Event], limits: DocumentLimits) -> None:
+    def __init__(self, events: Iterator[yaml.Event], limits: DocumentLimits, length: int) -> None:
         self._events = events
         self._limits = limits
+        self._max_text_length = limits.growth * length + (1 << 20)
         self._depth = 0
         self._event_count = 0
         self._alias_count = 0
-        self._anchors: dict[str, tuple[Value, int]] = {}
+        self._text_length = 0
+        self._anchors: dict[str, tuple[Value, tuple[int, int]]] = {}  # with the events and text they weigh
 
     def document(self) -> Value:
         self._next()  # the stream starts
@@ -74,13 +79,16 @@ class _Builder:
         self._count(1)
         return next(self._events)
 
-    def _count(self, events: int) -> None:
+    def _count(self, events: int, text: int = 0) -> None:
         self._event_count += events
+        self._text_length += text
         if self._event_count > self._limits.events:
             raise DocumentError(f"more than {self._limits.events} events")
+        if self._text_length > self._max_text_length:
+            raise DocumentError("aliases make the document many times as long as it is written")
 
     def _value(self, event: yaml.Event) -> Value:
-        first = self._event_count
+        first, text = self._event_count, self._text_length
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         if isinstance(event, yaml.AliasEvent):
@@ -93,7 +101,7 @@ class _Builder:
             raise DocumentError(f"nested deeper than {self._limits.depth}{_place(event)}")
         value = self._sequence() if isinstance(event, yaml.SequenceStartEvent) else self._mapping()
         self._depth -= 1
-        return self._anchored(event, value, self._event_count - first)
+        return self._anchored(event, value, (self._event_count - first, self._text_length - text))
 
     def _sequence(self) -> Value:
         values: list[Value] = []
@@ -120,10 +128,12 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> Value:
         self._refuse_tag(event)
+        length = len(event.value)
+        self._count(0, length)
         if not event.implicit[0]:  # quoted, or a block scalar
-            return self._anchored(event, event.value)
+            return self._anchored(event, event.value, (1, length))
         value = None if event.value in _NULLS else Plain(event.value)
-        return self._anchored(event, value)
+        return self._anchored(event, value, (1, length))
 
     def _alias(self, event: yaml.AliasEvent) -> Value:
         self._alias_count += 1
@@ -132,10 +142,10 @@ class _Builder:
         if event.anchor not in self._anchors:
             raise DocumentError(f"the alias *{event.anchor} has no anchor before it{_place(event)}")
         value, weight = self._anchors[event.anchor]
-        self._count(weight)  # an alias weighs what it stands for, or nine lines become a billion values
+        self._count(*weight)  # an alias weighs what it stands for, or nine lines become a billion values
         return value
 
-    def _anchored(self, event: yaml.NodeEvent, value: Value, weight: int = 1) -> Value:
+    def _anchored(self, event: yaml.NodeEvent, value: Value, weight: tuple[int, int]) -> Value:
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, weight)
         return value

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from gateway.helm.document import DocumentError, Plain, Value, parse_document
+from gateway.helm.document import DocumentError, DocumentLimits, Plain, Value, parse_document
 from gateway.helm.index_cut import Block, NotQuick, find_block
 from gateway.helm.index_items import cut_items
 from gateway.helm.version import parse_version
@@ -12,6 +12,7 @@ from gateway.helm.version import parse_version
 _NO_TEXT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|true|false", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_SHOWN = 80
+QUICK_LIMITS = DocumentLimits(events=300_000)  # a second of parsing or so: beyond, it is for a child process
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def find_versions(content: bytes, chart: str, versions: frozenset[str]) -> Chart
         return None
     try:
         items = cut_items(content, block, versions)
-        entries = [read_entries(parse_document(item)) for item in items]
+        entries = [read_entries(parse_document(item, QUICK_LIMITS)) for item in items]
     except (NotQuick, DocumentError):
         entries = [_read_block(content, block)]
     return ChartEntries(
@@ -74,7 +75,7 @@ def find_versions(content: bytes, chart: str, versions: frozenset[str]) -> Chart
 
 def _read_block(content: bytes, block: Block) -> ChartEntries:
     try:
-        return read_entries(parse_document(content[block.start : block.end]))
+        return read_entries(parse_document(content[block.start : block.end], QUICK_LIMITS))
     except DocumentError as error:
         raise NotQuick(f"the chart's lines do not parse alone: {error}") from error
 

@@ -19,10 +19,9 @@ from typing import Final
 
 from gateway.helm.index_quotes import is_outside_quotes
 
-_STRIDE: Final = (
-    1 << 20
-)  # scanned at a time: between strides a thread lets others run, within one it does not
+_STRIDE: Final = 1 << 18  # scanned at a time: between strides a thread lets others run, not within one
 _MOST_PLACES: Final = 8
+_MOST_HEAD: Final = 1 << 16  # what stands before the first chart is short, or no index of a known style
 
 _BOM: Final = b"\xef\xbb\xbf"
 _OTHER_BREAKS: Final = (
@@ -117,7 +116,7 @@ def _has_lone_return(content: bytes, begin: int, end: int) -> bool:
 
 
 def _find_entries(content: bytes) -> _Entries:
-    head = _HEAD.match(content)
+    head = _HEAD.match(content, 0, _MOST_HEAD)
     if head is None or head["version"] is None:
         raise NotQuick("no plain apiVersion and entries at its head")
     return _Entries(head.end(), len(head["indent"]))

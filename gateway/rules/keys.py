@@ -40,11 +40,6 @@ POLICY: Table[Policy] = table(
     [
         row("fresh_for", values.duration, lambda policy, time: replace(policy, fresh_for_seconds=time)),
         row("recheck_for", values.duration, lambda policy, time: replace(policy, recheck_for_seconds=time)),
-        row(
-            "stale_for",
-            values.duration_or_forever,
-            lambda policy, time: replace(policy, stale_for_seconds=time),
-        ),
         row("missing_for", values.duration, lambda policy, time: replace(policy, missing_for_seconds=time)),
         row(
             "digest_mismatch",
@@ -55,6 +50,7 @@ POLICY: Table[Policy] = table(
         row("deny", values.message, lambda policy, message: replace(policy, deny=message)),
         later("chain"),
         later("chartproxy"),
+        later("stale_for", default="forever"),
         later("deleted", default="keep"),
         later("drift", default="keep"),
         later("tags"),

@@ -51,11 +51,10 @@ class SecretName:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long answers hold, and what is permitted; ``stale_for_seconds`` None means for ever."""
+    """How long answers hold, and what is permitted."""
 
     fresh_for_seconds: float = 300.0
     recheck_for_seconds: float = 86_400.0
-    stale_for_seconds: float | None = None
     missing_for_seconds: float = 30.0
     digest_mismatch: DigestMismatch = DigestMismatch.REFUSE
     provenance: bool = False

@@ -50,12 +50,13 @@ def route(rule_set: RuleSet, repository: Repository) -> Route:
 def unknown_host_message(host: str) -> str:
     """What is said of every first segment that leads nowhere, whatever the reason.
 
-    One text for a name that does not resolve, for one whose address is refused and for what is no host at
-    all: else it would tell strangers what our network knows.
+    One text for what is no host name, for one that does not resolve and for one whose address is refused:
+    else it would tell strangers what our network knows.
     """
     return (
-        f"nothing is known under {host}: it is no host that can be reached, and rules.yaml does not say what "
-        f"it stands for; there, a key {host} under upstreams, with a url, would"
+        f"{host} cannot be reached from here: it is no host name, no such host, or one on a private network "
+        f"that rules.yaml does not allow; a key {host} under `upstreams` there, with a url, would say what "
+        "it stands for"
     )
 
 

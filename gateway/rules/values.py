@@ -14,7 +14,6 @@ from gateway.rules.spelling import nearest
 from gateway.rules.tree import Node, ScalarNode, SequenceNode
 
 SECRET_PREFIX = "GATEWAY_SECRET_"  # noqa: S105 (a prefix of names, no secret)
-FOREVER = "forever"
 _MAX_LENGTH = 8192
 _MAX_HOST_LENGTH = 253
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
@@ -55,13 +54,6 @@ def duration(node: Node) -> float:
         raise
     except ValueError as error:
         raise unreadable(node, str(error)) from error
-
-
-def duration_or_forever(node: Node) -> float | None:
-    """Seconds, or None for ever."""
-    if isinstance(node, ScalarNode) and node.text == FOREVER:
-        return None
-    return duration(node)
 
 
 def message(node: Node) -> str:

@@ -1,10 +1,11 @@
 """Helm indexes: fetched when due, kept when good, and one chart's entries read out of them."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 from anyio import to_thread
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 _HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 _ALL: frozenset[str] = frozenset()
+STALE_SECONDS: Final = 2.5  # an index that is held is waited for no longer than this
+COLD_SECONDS: Final = 30.0
 
 
 class Shelf(ReadingShelf, Protocol):
@@ -99,7 +102,7 @@ class HelmIndexes:
             try:
                 entries = await self._reader.entries(loaded, wanted)
             except IndexVanished:
-                log.warning("index_vanished", url=loaded.shelved.url)
+                log.info("index_vanished", url=loaded.shelved.url)  # replaced meanwhile, or gone
             else:
                 return ChartView(entries, self._home_of(route), loaded.was_asked, loaded.failure)
         raise Unavailable(f"the index of {route.target.place} is gone from the cache, and is not to be had")
@@ -126,7 +129,16 @@ class HelmIndexes:
         held = await self._held(url)
         if held is not None and ask is Ask.WHEN_DUE and self._is_fresh(held.shelved, route):
             return held
-        return await self._flights.join(url, partial(self._ask, route, wanted, ask))
+        flight = self._flights.launch((url, ask is Ask.ANEW), partial(self._ask, route, wanted, ask))
+        has_copy = held is not None and ask is Ask.WHEN_DUE
+        try:
+            async with asyncio.timeout(STALE_SECONDS if has_copy else COLD_SECONDS):
+                return await asyncio.shield(flight)
+        except TimeoutError as error:
+            failure = Unavailable(f"the index of {route.target.place} is still being fetched: ask again")
+            if held is None or ask is Ask.ANEW:
+                raise failure from error
+            return replace(held, was_asked=True, failure=failure)
 
     def _is_fresh(self, shelved: ShelvedIndex, route: Route) -> bool:
         age_seconds = self._now() - shelved.confirmed_at
@@ -144,7 +156,9 @@ class HelmIndexes:
             if held is None or ask is Ask.ANEW:
                 raise
             log.warning("index_not_refreshed", url=held.shelved.url, reason=error.message)
-            return replace(held, was_asked=True, failure=error)
+            # a host that once gave an index exists: that it cannot be asked now is an outage
+            failure = Unavailable(error.message) if isinstance(error, UnknownHost) else error
+            return replace(held, was_asked=True, failure=failure)
 
     async def _fetch(
         self, route: Route, wanted: Wanted, held: LoadedIndex | None, validators: dict[str, str]
@@ -154,11 +168,12 @@ class HelmIndexes:
         async with self._http.get(url, route.target, headers) as answer:
             if answer.status == 304 and held is not None and validators:
                 return await self._confirmed(held)
-            _require_index(answer, route)
+            _require_index(answer, route, held)
             chunks = [chunk async for chunk in answer.chunks(self._max_index_bytes)]
             etag, last_modified = answer.validator("etag"), answer.validator("last-modified")
         content, digest = await to_thread.run_sync(_joined, chunks)
         _refuse_html(content, route, held)
+        await self._refuse_cut(content, held)
         fetched = ShelvedIndex(
             url=self._key(route),
             digest=digest,
@@ -168,6 +183,14 @@ class HelmIndexes:
             forced_at=0.0 if held is None else held.shelved.forced_at,
         )
         return await self._accept(LoadedIndex(fetched, content, was_asked=True), wanted)
+
+    async def _refuse_cut(self, content: bytes, held: LoadedIndex | None) -> None:
+        """A shorter index whose last line has no end, where the one before had: half an upload."""
+        if held is None or content.rstrip(b" ").endswith((b"\n", b"}")):
+            return
+        before = held.content or await self._shelf.read(held.shelved.digest)
+        if before is not None and len(content) < len(before) and before.endswith(b"\n"):
+            raise Corrupt("the index.yaml ends in the middle of a line", "truncated")
 
     async def _confirmed(self, held: LoadedIndex) -> LoadedIndex:
         confirmed = replace(held.shelved, confirmed_at=self._now())
@@ -230,9 +253,11 @@ def _joined(chunks: list[bytes]) -> tuple[bytes, Digest]:
     return content, Digest.of(content)
 
 
-def _require_index(answer: Answer, route: Route) -> None:
+def _require_index(answer: Answer, route: Route, held: LoadedIndex | None) -> None:
     if answer.status in (404, 410):
         raise MissingName(f"there is no Helm repository at {route.target.place}")
+    if answer.status in (401, 403) and held is not None:
+        raise Unavailable(f"{answer.name} answered {answer.status} for an index.yaml that it gave before")
     answer.require_ok("index.yaml")
 
 

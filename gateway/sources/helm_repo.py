@@ -81,7 +81,8 @@ class HelmRepo:
 
     async def newest(self, route: Route, count: int) -> AsyncIterator[Found]:
         view = await self._indexes.chart(route)
-        for entry in sorted(view.entries.versions, key=_precedence, reverse=True)[:count]:
+        first_of = {entry.version: entry for entry in reversed(view.entries.versions)}
+        for entry in sorted(first_of.values(), key=_precedence, reverse=True)[:count]:
             yield _FoundChart(self, route, view, entry)
         if view.failure is not None:  # what came was the last that was known: newer ones there may be
             raise view.failure
@@ -243,15 +244,15 @@ def _chart_url(home: HttpUrl, text: str) -> HttpUrl:
     """Resolve an entry's URL as Helm does: RFC 3986 against the repository's, whose query stays."""
     if text.startswith("oci://"):
         raise Corrupt(
-            f"the index says that the chart is at {text[:200]!r}: "
-            "this version of the gateway does not fetch from registries",
+            "the index says that the chart lies in a registry (oci://…), "
+            "from which this version of the gateway does not fetch",
             "bad_chart_url",
         )
     try:
         return parse_upstream_url(urljoin(str(home), text))
     except (UrlError, ValueError) as error:
         raise Corrupt(
-            f"the index gives a URL that is not followed, {text[:200]!r}: {error}", "bad_chart_url"
+            f"the index gives the chart a URL that is not followed: {error}", "bad_chart_url"
         ) from error
 
 

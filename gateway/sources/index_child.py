@@ -1,6 +1,7 @@
 """A whole index parsed in a process of its own: it may die of what it reads, and harms nobody."""
 
 import asyncio
+import os
 import resource
 import sys
 
@@ -15,7 +16,9 @@ _BROKEN = 3
 async def normalise_in_child(content: bytes, wall_seconds: float = _WALL_SECONDS) -> bytes:
     """Return the index's normal form; raise BrokenIndex for what is no index, or breaks the child."""
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway.sources.index_child"),
+        *(sys.executable, "-P", "-m", "gateway.sources.index_child"),
+        cwd="/",  # nothing is imported from where the gateway happens to run
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},  # and no secret of ours is there to be read
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

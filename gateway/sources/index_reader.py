@@ -1,5 +1,6 @@
 """One chart's entries out of an index: by the quick way, else by a whole parse in a child, once a content."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +25,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _CACHED_VERSIONS = 20_000
+_CHILDREN = 2  # whole parses at once: each may take gigabytes and a minute
+_OPEN_SECONDS = 5.0
 _ONE_AT_A_TIME = CapacityLimiter(1)  # several threads that compute keep the event loop from its turn for long
 _NOT_IN_INDEX = ChartEntries(versions=(), skipped=())
 
@@ -34,6 +37,14 @@ class Wanted:
 
     chart: str
     versions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read: it may be all of a chart where only some versions were wanted."""
+
+    wanted: Wanted
+    entries: ChartEntries
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +71,18 @@ class ReadingShelf(Protocol):
 
 
 class IndexReader:
-    """Reads in threads, and remembers what it read."""
+    """Reads in threads, and remembers what it read.
+
+    Charts of one repository are often asked for in a row, so an index stays in memory for some seconds.
+    """
 
     def __init__(self, shelf: ReadingShelf) -> None:
         self._shelf = shelf
+        self._opening: Flights[bytes | None] = Flights()
+        self._opened: tuple[Digest, bytes] | None = None
+        self._closing: asyncio.TimerHandle | None = None
         self._normalising: Flights[bytes] = Flights()
+        self._children = asyncio.Semaphore(_CHILDREN)
         self._broken: LRUCache[Digest, str] = LRUCache(64)
         self._entries: LRUCache[tuple[Digest, Wanted], ChartEntries] = LRUCache(
             _CACHED_VERSIONS, getsizeof=lambda entries: len(entries.versions) + 1
@@ -79,47 +97,49 @@ class IndexReader:
         for known in (Wanted(wanted.chart), wanted):
             if (digest, known) in self._entries:
                 return self._entries[digest, known]
-        return self._remember(loaded, wanted, await self._read(loaded, wanted))
+        return self._remember(loaded, await self._read(loaded, wanted))
 
     async def check(self, loaded: LoadedIndex, wanted: Wanted) -> LoadedIndex:
         """Read an index just fetched; return it with the normal form it may need, or raise Corrupt."""
         if loaded.content is None:
             return loaded
         try:
-            entries = await _compute(_find, loaded.content, wanted)
+            read = await _compute(_find, loaded.content, wanted)
         except NotQuick as reason:
             log.info("index_parsed_whole", url=loaded.shelved.url, reason=str(reason))
             normalised = await self._normalise(loaded.shelved.digest, loaded.content)
             return replace(loaded, normalised=normalised)
-        self._remember(loaded, wanted, entries)
+        self._remember(loaded, read)
         return loaded
 
     async def drain(self) -> None:
         """End what still runs."""
+        self._close()
+        await self._opening.drain()
         await self._normalising.drain()
 
-    def _remember(self, loaded: LoadedIndex, wanted: Wanted, found: ChartEntries | None) -> ChartEntries:
-        entries = found or _NOT_IN_INDEX
+    def _remember(self, loaded: LoadedIndex, read: _Read) -> ChartEntries:
+        entries = read.entries
         if len(entries.versions) < _CACHED_VERSIONS:
-            self._entries[loaded.shelved.digest, wanted] = entries
+            self._entries[loaded.shelved.digest, read.wanted] = entries
         if entries.skipped:
             position, reason = entries.skipped[0]
             log.warning(
                 "entries_skipped",
                 url=loaded.shelved.url,
-                chart=wanted.chart,
+                chart=read.wanted.chart,
                 count=len(entries.skipped),
                 first=position,
                 reason=reason,
             )
         return entries
 
-    async def _read(self, loaded: LoadedIndex, wanted: Wanted) -> ChartEntries | None:
+    async def _read(self, loaded: LoadedIndex, wanted: Wanted) -> _Read:
         normalised = loaded.normalised
         if normalised is None and loaded.shelved.normalised_digest is not None:
             normalised = await self._from_shelf(loaded.shelved.normalised_digest)
         if normalised is not None:
-            return await _compute(find_in_normalised, normalised, wanted.chart)
+            return await _compute(_find_normalised, normalised, wanted)
         content = loaded.content or await self._from_shelf(loaded.shelved.digest)
         if content is None:
             raise IndexVanished
@@ -128,33 +148,57 @@ class IndexReader:
         except NotQuick:
             normalised = await self._normalise(loaded.shelved.digest, content)
             await self._shelf.keep_normalised(loaded.shelved.digest, normalised)
-            return await _compute(find_in_normalised, normalised, wanted.chart)
+            return await _compute(_find_normalised, normalised, wanted)
 
     async def _from_shelf(self, digest: Digest) -> bytes | None:
+        if self._opened is not None and self._opened[0] == digest:
+            return self._opened[1]
+        return await self._opening.join(digest, partial(self._open, digest))
+
+    async def _open(self, digest: Digest) -> bytes | None:
         """What the disk has changed is as good as gone: a damaged index would be confirmed for ever."""
         content = await self._shelf.read(digest)
         if content is None or await to_thread.run_sync(Digest.of, content) != digest:
             return None
+        self._keep_open(digest, content)
         return content
+
+    def _keep_open(self, digest: Digest, content: bytes) -> None:
+        self._close()
+        self._opened = (digest, content)
+        self._closing = asyncio.get_running_loop().call_later(_OPEN_SECONDS, self._close)
+
+    def _close(self) -> None:
+        self._opened = None
+        if self._closing is not None:
+            self._closing.cancel()
 
     async def _normalise(self, digest: Digest, content: bytes) -> bytes:
         """Parse an index whole, once for each content."""
         if digest in self._broken:
             raise Corrupt(self._broken[digest], "index_invalid")
         try:
-            return await self._normalising.join(digest, partial(normalise_in_child, content))
+            return await self._normalising.join(digest, partial(self._parse_whole, content))
         except BrokenIndex as error:
             self._broken[digest] = f"index.yaml is no Helm index: {error}"
             raise Corrupt(self._broken[digest], "index_invalid") from error
+
+    async def _parse_whole(self, content: bytes) -> bytes:
+        async with self._children:
+            return await normalise_in_child(content)
 
 
 async def _compute(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
     return await to_thread.run_sync(function, *arguments, limiter=_ONE_AT_A_TIME)
 
 
-def _find(content: bytes, wanted: Wanted) -> ChartEntries | None:
+def _find(content: bytes, wanted: Wanted) -> _Read:
     if wanted.versions:
         entries = find_versions(content, wanted.chart, wanted.versions)
         if entries is not None and entries.versions:
-            return entries
-    return find_chart(content, wanted.chart)
+            return _Read(wanted, entries)
+    return _Read(Wanted(wanted.chart), find_chart(content, wanted.chart) or _NOT_IN_INDEX)
+
+
+def _find_normalised(normalised: bytes, wanted: Wanted) -> _Read:
+    return _Read(Wanted(wanted.chart), find_in_normalised(normalised, wanted.chart) or _NOT_IN_INDEX)

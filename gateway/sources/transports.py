@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpcore
@@ -12,7 +12,6 @@ from anyio import to_thread
 from gateway.oci.urls import HttpUrl
 from gateway.sources.egress import Address, AddressRefused, GuardedBackend, Resolver, is_public, resolve
 
-_MAX_CONNECTIONS = 256
 _KEEPALIVE_SECONDS = 30.0
 
 
@@ -31,7 +30,7 @@ class Destination:
 
     url: HttpUrl
     name: str
-    authorization: str | None = None
+    authorization: str | None = field(default=None, repr=False)
     may_be_private: bool = False
     tls: TlsFiles = TlsFiles()
 
@@ -85,7 +84,7 @@ def _guarded_transport(
     transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
     transport._pool = httpcore.AsyncConnectionPool(
         ssl_context=context,
-        max_connections=_MAX_CONNECTIONS,
+        max_connections=None,  # each origin has its own limit, see Http: a hung one keeps no other waiting
         keepalive_expiry=_KEEPALIVE_SECONDS,
         network_backend=GuardedBackend(resolver, may_dial),
     )

@@ -62,7 +62,7 @@ class Upstreams:
         own = self.rule_set.upstream_for(target.place)
         holding = max(
             self._with_url_holding(url),
-            key=lambda found: (len(found.url.path.rstrip("/")), found is own),
+            key=lambda found: (found is own, len(found.url.path.rstrip("/"))),
             default=None,
         )
         if holding is not None:
@@ -117,5 +117,5 @@ def _moved(url: HttpUrl, upstream: Upstream) -> HttpUrl:
 def _require_https(url: HttpUrl) -> None:
     if url.scheme != "https" or url.port != _HTTPS_PORT:
         raise Corrupt(
-            f"{url.origin} is not followed: only https on port 443, or what `upstreams` lists", "bad_url"
+            "a URL is not followed: only https on port 443 is, and what `upstreams` lists", "bad_url"
         )

@@ -40,9 +40,9 @@ class Catalog:
         """A manifest that the target itself has shown, in whatever variant."""
         return await self._read(reads.find_manifest, target, digest)
 
-    async def has_right(self, target: Target, digest: Digest) -> bool:
-        """Whether the target's own source delivered this content."""
-        return await self._read(reads.has_right, target, digest)
+    async def find_blob_size(self, target: Target, digest: Digest) -> int | None:
+        """The size in bytes of a blob that the target's own source delivered."""
+        return await self._read(reads.find_blob_size, target, digest)
 
     async def find_edge(self, target: Target, digest: Digest) -> Descriptor | None:
         """What a manifest of the target says about a blob that it names."""

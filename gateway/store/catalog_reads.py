@@ -9,7 +9,7 @@ from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest
 from gateway.oci.target import Target
 from gateway.store.rows import HeldRow, TagRow
-from gateway.store.tables import manifest_edges, manifests, repositories, rights, tags
+from gateway.store.tables import blobs, manifest_edges, manifests, repositories, rights, tags
 
 
 def find_tag(connection: Connection, target: Target, variant: str, tag: str) -> TagRow | None:
@@ -37,8 +37,11 @@ def find_manifest(connection: Connection, target: Target, digest: Digest) -> Man
     return None if row is None else Manifest(row.content, row.media_type, digest)
 
 
-def has_right(connection: Connection, target: Target, digest: Digest) -> bool:
-    return bool(connection.execute(select(_right_exists(target, digest))).scalar())
+def find_blob_size(connection: Connection, target: Target, digest: Digest) -> int | None:
+    size_bytes: int | None = connection.execute(
+        select(blobs.c.size_bytes).where(blobs.c.digest == str(digest), _right_exists(target, digest))
+    ).scalar()
+    return size_bytes
 
 
 def _right_exists(target: Target, digest: Digest) -> Exists:

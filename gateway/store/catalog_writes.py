@@ -58,8 +58,18 @@ def _keep_manifest(connection: Connection, kept: KeptManifest, kept_at: float) -
 
 def keep_tag(connection: Connection, name: str, row: TagRow) -> bool:
     note_name(connection, name, row.target, row.kept_at)
-    before = connection.execute(select(tags.c.digest).where(*_is_tag(row))).scalar()
+    """Keep a tag where there is none; one that is held stays, and only notes what was seen upstream."""
+    before: str | None = connection.execute(select(tags.c.digest).where(*_is_tag(row))).scalar()
+    if before is not None:
+        has_drifted = before != str(row.digest)
+        if has_drifted:
+            confirm_tag(connection, row, row.confirmed_at, row.upstream_digest)
+        return has_drifted
     values = {
+        "target": str(row.target),
+        "variant": row.variant,
+        "tag": row.tag,
+        "source": row.source,
         "digest": str(row.digest),
         "version": row.version,
         "is_exact": row.is_exact,
@@ -69,12 +79,8 @@ def keep_tag(connection: Connection, name: str, row: TagRow) -> bool:
         "kept_at": row.kept_at,
         "confirmed_at": row.confirmed_at,
     }
-    if before is None:
-        keys = {"target": str(row.target), "variant": row.variant, "tag": row.tag, "source": row.source}
-        connection.execute(insert(tags).values(**keys, **values))
-    else:
-        connection.execute(update(tags).where(*_is_tag(row)).values(**values))
-    return before not in (None, str(row.digest))
+    connection.execute(insert(tags).values(**values))
+    return False
 
 
 def _is_tag(row: TagRow) -> tuple[ColumnElement[bool], ...]:

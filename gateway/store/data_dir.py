@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gateway.store.blobs_directory import DirectoryBlobs
-from gateway.store.schema import migrate_sqlite
+from gateway.store.generation import MappedGeneration
+from gateway.store.schema import is_current, migrate_sqlite
 
 _PATIENCE_SECONDS = 300.0
 _PAUSE_SECONDS = 0.1
@@ -33,22 +34,36 @@ class DataDir:
     def prepare(self, sleep: Callable[[float], None] = time.sleep) -> Sequence[str]:
         """Sweep and migrate if nobody else is here, then hold the lock shared; return the migrations run.
 
-        Beside another process only the lock is taken: who came first has prepared. While that one is still
-        at it, wait.
+        Beside another process only the lock is taken: who came first has prepared. Wait for one that is still
+        at it, and for the end of one that uses a catalog that has to be migrated first.
         """
-        revisions: Sequence[str] = ()
-        if self._try_lock(fcntl.LOCK_EX):
-            self._sweep()
-            revisions = migrate_sqlite(self.catalog)
+        revisions: list[str] = []
         waited_seconds = 0.0
-        while not self._try_lock(fcntl.LOCK_SH):
+        while True:
+            if self._try_lock(fcntl.LOCK_EX):
+                self._sweep()
+                revisions += migrate_sqlite(self.catalog)
+            is_shared = self._try_lock(fcntl.LOCK_SH)
+            if is_shared and is_current(self.catalog):
+                self.open_generation().close()
+                return revisions
+            if is_shared:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
             if waited_seconds >= _PATIENCE_SECONDS:
-                raise DataDirError(
-                    f"{self.root} has been locked by another process for {waited_seconds:.0f} s"
-                )
+                raise DataDirError(self._blocked(waited_seconds, is_shared=is_shared))
             sleep(_PAUSE_SECONDS)
             waited_seconds += _PAUSE_SECONDS
-        return revisions
+
+    def open_generation(self) -> MappedGeneration:
+        try:
+            return MappedGeneration(self.generation)
+        except OSError as error:
+            raise DataDirError(f"the file {self.generation} cannot be used: {error.strerror}") from error
+
+    def _blocked(self, waited_seconds: float, *, is_shared: bool) -> str:
+        if is_shared:
+            return f"another process uses {self.root}: stop it, the catalog has to be migrated by one alone"
+        return f"{self.root} has been locked by another process for {waited_seconds:.0f} s"
 
     def _sweep(self) -> None:
         try:

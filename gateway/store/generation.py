@@ -55,5 +55,6 @@ class MappedGeneration:
                 fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        self._map.close()
-        os.close(self._fd)
+        if not self._map.closed:
+            self._map.close()
+            os.close(self._fd)

@@ -34,6 +34,7 @@ class Memory:
         self._generation = generation
         self._tags: LRUCache[TagKey, tuple[TagRow, int]] = LRUCache(_TAG_COUNT)
         self._rights: LRUCache[tuple[Target, Digest], int] = LRUCache(_RIGHT_COUNT)
+        self._blob_sizes: LRUCache[tuple[Target, Digest], tuple[int, int]] = LRUCache(_RIGHT_COUNT)
         self._manifests: LRUCache[Digest, Manifest] = LRUCache(
             limit_bytes, getsizeof=lambda manifest: len(manifest.content)
         )
@@ -53,15 +54,18 @@ class Memory:
         self.keep_manifest(held.row.target, held.manifest, generation)
 
     def find_manifest(self, target: Target, digest: Digest) -> Manifest | None:
-        return self._manifests.get(digest) if self.has_right(target, digest) else None
+        has_right = self._rights.get((target, digest)) == self._generation.current()
+        return self._manifests.get(digest) if has_right else None
 
     def keep_manifest(self, target: Target, manifest: Manifest, generation: int) -> None:
         if len(manifest.content) <= self._manifests.maxsize:
             self._manifests[manifest.digest] = manifest
-        self.keep_right(target, manifest.digest, generation)
+        self._rights[target, manifest.digest] = generation
 
-    def has_right(self, target: Target, digest: Digest) -> bool:
-        return self._rights.get((target, digest)) == self._generation.current()
+    def find_blob_size(self, target: Target, digest: Digest) -> int | None:
+        """The size in bytes of a blob that the target has a right to."""
+        size_bytes, generation = self._blob_sizes.get((target, digest), (None, -1))
+        return size_bytes if generation == self._generation.current() else None
 
-    def keep_right(self, target: Target, digest: Digest, generation: int) -> None:
-        self._rights[target, digest] = generation
+    def keep_blob_size(self, target: Target, digest: Digest, size_bytes: int, generation: int) -> None:
+        self._blob_sizes[target, digest] = (size_bytes, generation)

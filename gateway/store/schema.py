@@ -2,14 +2,15 @@
 
 import importlib.util
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, create_engine, event
+from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import DatabaseError
 
 
@@ -22,30 +23,55 @@ def migrate_sqlite(path: Path) -> Sequence[str]:
 
     The caller holds the data directory's lock.
     """
+    config = _config()
+    with _connected(path, "BEGIN IMMEDIATE") as connection:
+        before, known = _before_and_known(path, connection, config)
+        connection.rollback()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+    return known[0 if before is None else known.index(before) + 1 :]
+
+
+def is_current(path: Path) -> bool:
+    """Whether the catalog is there, with all migrations run; raise SchemaError where it is a newer one's."""
+    if not path.exists():
+        return False
+    with _connected(path, "BEGIN") as connection:  # reads: whoever writes there is not waited for
+        before, known = _before_and_known(path, connection, _config())
+    return before == known[-1]
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_migrations_folder()).replace("%", "%%"))
-    script = ScriptDirectory.from_config(config)
+    return config
+
+
+@contextmanager
+def _connected(path: Path, begin: str) -> Iterator[Connection]:
     engine = create_engine(URL.create("sqlite", database=str(path)))
     event.listen(engine, "connect", _say_begin_ourselves)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     try:
         with engine.connect() as connection:
-            before = MigrationContext.configure(connection).get_current_revision()
-            known = [step.revision for step in script.walk_revisions()][::-1]
-            if before is not None and before not in known:
-                raise SchemaError(
-                    f"the catalog {path} has schema {before}, made by a newer gateway; "
-                    f"this one knows {known[-1]}: upgrade it, or restore a copy of the catalog"
-                )
-            connection.rollback()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            connection.commit()
+            yield connection
     except DatabaseError as error:
         raise SchemaError(f"the catalog {path} cannot be used: {error.orig}") from error
     finally:
         engine.dispose()
-    return known[0 if before is None else known.index(before) + 1 :]
+
+
+def _before_and_known(path: Path, connection: Connection, config: Config) -> tuple[str | None, Sequence[str]]:
+    """The catalog's revision, and all that there are, oldest first."""
+    before = MigrationContext.configure(connection).get_current_revision()
+    known = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()][::-1]
+    if before is not None and before not in known:
+        raise SchemaError(
+            f"the catalog {path} has schema {before}, made by a newer gateway; "
+            f"this one knows {known[-1]}: upgrade it, or restore a copy of the catalog"
+        )
+    return before, known
 
 
 def _say_begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:

@@ -9,6 +9,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.oci.errors import OciError, Situation
+from gateway.web.errors import log_refused, shown_path
 from gateway.web.responses import error_answer, send_answer
 
 log = structlog.get_logger("gateway.access")
@@ -52,12 +53,13 @@ class Gate:
             if refused is None:
                 await self._app(scope, receive, watched)
             else:
+                log_refused(refused, scope)
                 answer = error_answer(refused, [(b"connection", b"close")])
                 await send_answer(watched, answer, is_head=scope["method"] == "HEAD")
         finally:
             self._record(
                 method=scope["method"],
-                path=_shown(scope),
+                path=shown_path(scope),
                 status=watched.status,
                 bytes=watched.sent_bytes,
                 ms=round((time.perf_counter() - started) * 1000, 1),
@@ -66,7 +68,7 @@ class Gate:
 
 
 class _Watched:
-    """Passes messages on to the server, and notes what went out."""
+    """Passes messages on to the server, and notes what it took."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -78,9 +80,8 @@ class _Watched:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.cache = dict(message["headers"]).get(b"x-cache", b"").decode() or None
-        else:
-            self.sent_bytes += len(message.get("body", b""))
         await self._send(message)
+        self.sent_bytes += len(message.get("body", b""))
 
 
 def _refusal(scope: Scope) -> OciError | None:
@@ -131,8 +132,3 @@ def _body_refusal(headers: list[tuple[bytes, bytes]]) -> OciError | None:
     if is_chunked or any(value != b"0" for value in lengths):
         return OciError(Situation.BODY_NOT_ALLOWED, "a body is not read here")
     return None
-
-
-def _shown(scope: Scope) -> str:
-    """The path on one line, whatever a client sent."""
-    return ascii(scope["path"])[1:-1][:500]

@@ -51,7 +51,7 @@ def registry_app(puller: Puller, now: Callable[[], float], own_hosts: frozenset[
     registry = Registry(puller, now)
     parse = lru_cache(_PATHS)(parse_path)  # a path of a distribution client is asked for again and again
 
-    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         query = _parse_query(scope["query_string"])
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         namespace = _namespace(query.get("ns"), headers.get("host"), own_hosts)
@@ -62,7 +62,7 @@ def registry_app(puller: Puller, now: Callable[[], float], own_hosts: frozenset[
         answer = await registry.answer(asked, query, headers, is_head=is_head)
         if namespace is not None and scope["path"].startswith("/v2/"):
             answer.headers.append((b"oci-namespace", namespace.name.encode()))
-        await send_answer(send, answer, is_head=is_head)
+        await send_answer(send, answer, is_head=is_head, receive=receive)
 
     return app
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 
-from starlette.types import Send
+from starlette.types import Receive, Send
 
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
@@ -77,19 +77,50 @@ def is_known(if_none_match: str | None, digest: Digest) -> bool:
 
 
 async def send_answer(
-    send: Send, answer: Answer | BlobAnswer, *, is_head: bool, stall_seconds: float = _STALL_SECONDS
+    send: Send,
+    answer: Answer | BlobAnswer,
+    *,
+    is_head: bool,
+    receive: Receive | None = None,
+    stall_seconds: float = _STALL_SECONDS,
 ) -> None:
-    """Send an answer. Raise TimeoutError for a reader that takes no piece of a blob for ``stall_seconds``."""
+    """Send an answer; stop, without an error, when ``receive`` tells that the client has gone.
+
+    Raise TimeoutError for a reader that takes no piece of a blob for ``stall_seconds``.
+    """
     start = {"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, *_ALWAYS]}
     if isinstance(answer, BlobAnswer):
         try:
             await send(start)
-            await _send_blob(send, answer, stall_seconds)
+            sending = _send_blob(send, answer, stall_seconds)
+            if receive is None or answer.part.size <= _READ_BYTES:  # one piece: gone before anyone has left
+                await sending
+            else:
+                await _until_gone(sending, receive)
         finally:
             answer.blob.close()
         return
     await send(start)
     await send({"type": "http.response.body", "body": b"" if is_head else answer.body})
+
+
+async def _until_gone(sending: Coroutine[None, None, None], receive: Receive) -> None:
+    """Cancel ``sending`` when the client has gone: the server takes what is sent after that, and drops it."""
+    sender = asyncio.create_task(sending)
+    watcher = asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait((sender, watcher), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        sender.cancel()
+        watcher.cancel()
+        await asyncio.wait((sender, watcher))  # nobody reads the blob any more
+    if not sender.cancelled():
+        sender.result()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _send_blob(send: Send, answer: BlobAnswer, stall_seconds: float) -> None:
@@ -101,4 +132,5 @@ async def _send_blob(send: Send, answer: BlobAnswer, stall_seconds: float) -> No
         position += len(piece)
         async with asyncio.timeout(stall_seconds):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)  # a fast reader lets nobody else in
     await send({"type": "http.response.body", "body": b""})

@@ -33,9 +33,10 @@ def server(site: Site, repo: HelmRepo) -> Iterator[Server]:
 def test_pull_writes_the_archive_that_upstream_has(site: Site, repo: HelmRepo) -> None:
     output = site.run("pull", f"{UPSTREAM}/demo:1.2.3", "-d", "charts").require_ok()
     assert (site.folder / "charts" / "demo-1.2.3.tgz").read_bytes() == DEMO
-    pulled, digest, wrote = output.splitlines()
+    pulled, digest, cache, wrote = output.splitlines()
     assert pulled == f"Pulled: {UPSTREAM}/demo:1.2.3"
     assert digest.startswith("Digest: sha256:")
+    assert cache == "Cache:  miss"
     assert wrote == "Wrote:  charts/demo-1.2.3.tgz"
 
 
@@ -83,7 +84,8 @@ def test_what_a_server_pulled_is_there_for_commands_beside_it(
 
 
 def test_list_tells_what_is_held(site: Site, repo: HelmRepo) -> None:
-    assert site.run("list").require_ok() == ""
+    nothing = site.run("list")
+    assert (nothing.require_ok(), nothing.errors) == ("", "nothing is held in data\n")
     assert json.loads(site.run("list", "--json").require_ok()) == []
     pulled = json.loads(site.run("pull", f"{UPSTREAM}/demo:1.2.3", "--json").require_ok())
     (line,) = site.run("list").require_ok().splitlines()
@@ -97,7 +99,10 @@ def test_list_tells_what_is_held(site: Site, repo: HelmRepo) -> None:
 
 def test_explain_asks_nobody_and_tells_target_chain_and_what_is_held(site: Site, repo: HelmRepo) -> None:
     text = site.run("explain", f"{UPSTREAM}/demo").require_ok()
+    assert "rule      none: the name is its own target" in text
     assert f"target    {UPSTREAM}/demo" in text
+    assert f"upstream  {UPSTREAM}\npolicy    fresh 5m, recheck 1d, missing 30s" in text
+    assert "access" not in text
     assert f"asks      helm: {repo.url}/index.yaml" in text
     assert "cached    nothing" in text
     assert repo.requests == []
@@ -107,6 +112,21 @@ def test_explain_asks_nobody_and_tells_target_chain_and_what_is_held(site: Site,
     assert told["chain"] == [{"source": "helm", "asks": [f"{repo.url}/index.yaml"]}]
     assert [(held["digest"], held["is_fresh"]) for held in told["held"]] == [(digest, True)]
     assert digest in site.run("explain", f"{UPSTREAM}/demo:1.2.3").require_ok()
+
+
+def test_explain_says_who_is_not_answered_and_when_nobody_is_asked(site: Site) -> None:
+    site.write_rules("version: 1\nupstreams: {charts.corp.example: {access: private}}\n")
+    private = site.run("explain", "charts.corp.example/demo", "--offline").require_ok()
+    assert "access    private: answers 401" in private
+    assert "asks      nobody: offline" in private
+    told = site.run("explain", "charts.other.example/demo").require_ok()
+    assert "upstream  none: https, anonymous, public" in told
+
+
+def test_the_demo_says_its_steps_and_nothing_else(site: Site) -> None:
+    ran = site.run("demo", "--port", "0", "--once")
+    assert "4. it is back" in ran.require_ok()
+    assert ran.errors == ""
 
 
 def test_migrate_makes_a_catalog_and_leaves_one_that_is_there(site: Site) -> None:
@@ -121,7 +141,7 @@ def test_offline_what_is_held_is_pulled_and_nothing_else_is_asked_for(site: Site
     site.run("pull", f"{UPSTREAM}/demo:1.2.3").require_ok()
     asked_count = len(repo.requests)
     for reference in (f"{UPSTREAM}/demo", f"{UPSTREAM}/demo:v1.2.3", f"{UPSTREAM}/demo:1.2.3"):
-        site.run("pull", reference, "--offline", "-d", "charts").require_ok()
+        site.run("pull", "--offline", reference, "-d", "charts").require_ok()
     assert (site.folder / "charts" / "demo-1.2.3.tgz").read_bytes() == DEMO
     ran = site.run("pull", f"{UPSTREAM}/demo:1.0.0_build.5", "--offline")
     assert (ran.code, ran.output) == (1, "")

@@ -87,6 +87,21 @@ def test_told_to_end_while_idle_it_ends_at_once(site: Site, number: signal.Signa
         assert "Traceback" not in server.log
 
 
+def test_a_reader_that_stalls_holds_up_the_end_for_less_than_kubernetes_waits(
+    site: Site, repo: HelmRepo
+) -> None:
+    with site.serve() as server:
+        assert server.get(MANIFEST).status_code == 200
+        with _slow_reader(server, LARGE_BLOB) as reader:
+            reader.recv(1024)
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(28.0) == 0
+        assert server.wait_for("connections_cut")["count"] == 1
+        assert server.wait_for("stopped")["code"] == 0
+        assert not server.events("worker_killed")
+        assert "Traceback" not in server.log
+
+
 def test_a_terminal_that_interrupts_all_processes_ends_them_cleanly(site: Site) -> None:
     with site.serve(workers=2) as server:
         for process in (*server.workers(), psutil.Process(server.process.pid)):

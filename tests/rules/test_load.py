@@ -31,7 +31,7 @@ version: 1
 defaults:
   fresh_for: 1m
   recheck_for: 2d
-  stale_for: 12h
+  stale_for: forever
   missing_for: 5
   digest_mismatch: warn
   provenance: true
@@ -96,7 +96,7 @@ def test_the_shipped_example_of_an_upstream_is_valid_when_uncommented() -> None:
 
 def test_every_key_goes_where_it_belongs() -> None:
     rule_set = load_rules(FULL)
-    defaults = Policy(60, 172_800, 43_200, 5, DigestMismatch.WARN, provenance=True)
+    defaults = Policy(60, 172_800, 5, DigestMismatch.WARN, provenance=True)
     assert rule_set.defaults == defaults
     assert rule_set.egress == Egress(
         EgressMode.ALLOWLIST, ("*.jetstack.io", "argoproj.github.io"), "corp-ca.pem"
@@ -112,7 +112,7 @@ def test_every_key_goes_where_it_belongs() -> None:
         key_file="key.pem",
         allow_private=True,
         trusted_by=("charts.jetstack.io",),
-        policy=Policy(10, 172_800, None, 5, DigestMismatch.WARN, provenance=True),
+        policy=Policy(10, 172_800, 5, DigestMismatch.WARN, provenance=True),
     )
     assert rule_set.upstreams["nothing.example"] == Upstream(
         key="nothing.example", url=HttpUrl("https", "nothing.example", 443), policy=defaults
@@ -219,6 +219,7 @@ def test_only_version_one_is_read(version: str) -> None:
 LATER = [
     "defaults: {chain: [helm]}",
     "defaults: {chartproxy: chartproxy.container-registry.com}",
+    "defaults: {stale_for: 12h}",
     "defaults: {deleted: drop}",
     "defaults: {drift: follow}",
     "defaults: {tags: {allow: [a]}}",
@@ -291,7 +292,6 @@ def test_every_key_that_is_not_obeyed_is_among_those() -> None:
         "{fresh_for: forever}",
         "{fresh_for: [5m]}",
         "{fresh_for: }",
-        "{stale_for: never}",
         "{missing_for: " + "9" * 9000 + "}",
         "{digest_mismatch: ignore}",
         "{provenance: maybe}",

@@ -23,6 +23,7 @@ from gateway.store.tables import metadata
 from tests.composed import HOST, FakeDns, upstream
 
 MAX_BYTES = 1 << 20
+FRESH_SECONDS = 300.0
 
 
 @dataclass(slots=True)

@@ -59,7 +59,7 @@ def test_a_name_that_is_refused_reads_as_one_that_does_not_resolve(cause: httpco
     error.__cause__ = cause
     outcome = outcome_of_error(error, "a.example.org")
     assert isinstance(outcome, UnknownHost)
-    assert outcome.message.startswith("nothing is known under a.example.org: ")
+    assert outcome.message.startswith("a.example.org cannot be reached from here: ")
 
 
 _URLS = st.builds(

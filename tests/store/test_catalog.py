@@ -39,8 +39,9 @@ async def test_a_pull_is_found_by_tag_digest_and_blob(catalog: Catalog) -> None:
     await catalog.keep(NAME, made.row, made.kept)
     assert await catalog.find_tag(TARGET, "plain", "1.2.3") == made.row
     assert await catalog.find_manifest(TARGET, made.digest) == made.kept.manifest
-    for digest in (made.digest, made.config, made.layer):
-        assert await catalog.has_right(TARGET, digest)
+    assert await catalog.find_blob_size(TARGET, made.config) == made.kept.sizes[made.config]
+    assert await catalog.find_blob_size(TARGET, made.layer) == made.kept.sizes[made.layer]
+    assert await catalog.find_blob_size(TARGET, made.digest) is None  # a manifest is none
     config = await catalog.find_edge(TARGET, made.config)
     layer = await catalog.find_edge(TARGET, made.layer)
     assert config is not None
@@ -56,7 +57,7 @@ async def test_another_target_sees_nothing_of_it(catalog: Catalog) -> None:
     await catalog.keep(NAME, made.row, made.kept)
     assert await catalog.find_tag(OTHER, "plain", "1.2.3") is None
     assert await catalog.find_manifest(OTHER, made.digest) is None
-    assert not await catalog.has_right(OTHER, made.layer)
+    assert await catalog.find_blob_size(OTHER, made.layer) is None
     assert await catalog.find_edge(OTHER, made.layer) is None
     assert await catalog.find_versions(OTHER, "plain") == []
     assert await catalog.find_tags_naming(OTHER, made.digest) == []

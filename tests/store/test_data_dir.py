@@ -73,11 +73,30 @@ def test_a_catalog_elsewhere_is_the_one_that_is_migrated(tmp_path: Path) -> None
 
 
 def test_beside_another_process_nothing_is_swept_or_migrated(tmp_path: Path) -> None:
+    first = DataDir(tmp_path)
+    first.prepare(never)
+    first.close()
+    orphan = tmp_path / "blobs" / "partial" / "may-be-someone's"
+    orphan.touch()
     with held_by_another_process(tmp_path, "LOCK_SH"):
         data_dir = DataDir(tmp_path)
         assert list(data_dir.prepare(never)) == []
-        assert not data_dir.catalog.exists()
         data_dir.close()
+    assert orphan.exists()
+
+
+def test_a_catalog_that_has_to_be_migrated_waits_for_the_end_of_whoever_uses_it(tmp_path: Path) -> None:
+    waits: list[float] = []
+    with held_by_another_process(tmp_path, "LOCK_SH") as holder:
+        data_dir = DataDir(tmp_path)
+        with pytest.raises(DataDirError, match=f"another process uses {tmp_path}: stop it"):
+            data_dir.prepare(waits.append)
+        assert not data_dir.catalog.exists()
+        holder.kill()
+        holder.wait()
+        assert list(data_dir.prepare(never)) == ["0001"]
+        data_dir.close()
+    assert sum(waits) == pytest.approx(300, abs=0.2)
 
 
 def test_one_that_prepares_is_waited_for(tmp_path: Path) -> None:
@@ -91,7 +110,7 @@ def test_one_that_prepares_is_waited_for(tmp_path: Path) -> None:
                 holder.wait()
 
         data_dir = DataDir(tmp_path)
-        assert list(data_dir.prepare(sleep)) == []
+        assert list(data_dir.prepare(sleep)) == ["0001"]  # it was killed: the work is ours
         data_dir.close()
     assert len(waits) == 3
 
@@ -116,7 +135,7 @@ def test_those_inside_keep_whoever_would_be_alone_out(tmp_path: Path) -> None:
     assert subprocess.run(command, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("in_the_way", ["", "lock/x", "blobs", "blobs/partial"])
+@pytest.mark.parametrize("in_the_way", ["", "lock/x", "blobs", "blobs/partial", "generation/x"])
 def test_a_directory_that_cannot_be_used_is_a_clean_error(tmp_path: Path, in_the_way: str) -> None:
     root = tmp_path / "data"
     obstacle = root / in_the_way

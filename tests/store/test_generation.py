@@ -17,7 +17,9 @@ from pathlib import Path
 from gateway.store.generation import MappedGeneration
 
 generation = MappedGeneration(Path(sys.argv[1]))
-for _ in range(1000):
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(30_000):
     generation.advance()
 """
 
@@ -65,6 +67,14 @@ def test_the_file_is_for_ourselves_only(tmp_path: Path, mapped: MappedGeneration
     assert (tmp_path / "generation").stat().st_mode & 0o777 == 0o600
 
 
+def test_closing_it_twice_closes_nobody_elses_file(tmp_path: Path) -> None:
+    generation = MappedGeneration(tmp_path / "generation")
+    generation.close()
+    with (tmp_path / "generation").open("rb") as file:  # has the same number now
+        generation.close()
+        assert len(file.read()) == 8
+
+
 @pytest.mark.usefixtures("eager_switching")
 def test_no_step_of_many_threads_is_lost(mapped: MappedGeneration) -> None:
     """A number that came back would make old tags look fresh."""
@@ -81,6 +91,14 @@ def test_no_step_of_many_threads_is_lost(mapped: MappedGeneration) -> None:
 @pytest.mark.slow
 def test_no_step_of_many_processes_is_lost(tmp_path: Path, mapped: MappedGeneration) -> None:
     command = [sys.executable, "-c", _ADVANCER, str(tmp_path / "generation")]
-    processes = [subprocess.Popen(command) for _ in range(3)]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
-    assert mapped.current() == 3000
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+    assert mapped.current() == 90_000

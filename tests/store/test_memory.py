@@ -51,15 +51,28 @@ def test_what_was_read_before_the_generation_moved_is_old_from_the_start(
     generation.advance()
     memory.keep_tag(KEY, held(made), before)
     assert memory.find_tag(KEY) is None
-    assert not memory.has_right(TARGET, made.digest)
+    assert memory.find_manifest(TARGET, made.digest) is None
 
 
 def test_content_in_memory_is_served_only_to_the_target_that_has_the_right(memory: Memory) -> None:
     made = sample()
     memory.keep_manifest(TARGET, made.kept.manifest, memory.generation())
     assert memory.find_manifest(OTHER, made.digest) is None
-    memory.keep_right(OTHER, made.digest, memory.generation())
+    memory.keep_manifest(OTHER, made.kept.manifest, memory.generation())
     assert memory.find_manifest(OTHER, made.digest) == made.kept.manifest
+
+
+def test_the_right_to_a_blob_is_its_targets_and_no_right_to_a_manifest(
+    memory: Memory, generation: LocalGeneration
+) -> None:
+    made = sample()
+    memory.keep_blob_size(TARGET, made.layer, 7, memory.generation())
+    assert memory.find_blob_size(TARGET, made.layer) == 7
+    assert memory.find_blob_size(OTHER, made.layer) is None
+    memory.keep_manifest(TARGET, made.kept.manifest, memory.generation())
+    assert memory.find_blob_size(TARGET, made.digest) is None
+    generation.advance()
+    assert memory.find_blob_size(TARGET, made.layer) is None
 
 
 def test_the_least_used_manifests_make_room_within_the_bound(memory: Memory) -> None:

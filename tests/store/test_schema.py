@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, select
 
 from gateway.store.engine import open_sqlite
-from gateway.store.schema import SchemaError, migrate_sqlite
+from gateway.store.schema import SchemaError, is_current, migrate_sqlite
 from gateway.store.tables import metadata, tags
 from tests.store.tracing import require_strace
 
@@ -50,6 +50,18 @@ def test_a_second_run_does_nothing(path: Path) -> None:
     assert dump(path) == before
 
 
+def test_a_catalog_is_current_once_all_migrations_ran_even_while_somebody_writes(path: Path) -> None:
+    assert not is_current(path)
+    assert not path.exists()
+    path.touch()
+    assert not is_current(path)
+    migrate_sqlite(path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    assert is_current(path)
+    connection.close()
+
+
 def test_a_path_with_what_urls_and_ini_files_make_much_of_is_a_path(tmp_path: Path) -> None:
     folder = tmp_path / "50% of #1?"
     folder.mkdir()
@@ -76,8 +88,9 @@ def test_a_newer_schema_is_refused_with_what_to_do_and_left_alone(path: Path) ->
     connection.commit()
     connection.close()
     before = dump(path)
-    with pytest.raises(SchemaError, match=r"schema 9999, made by a newer gateway; .*upgrade it"):
-        migrate_sqlite(path)
+    for look in (migrate_sqlite, is_current):
+        with pytest.raises(SchemaError, match=r"schema 9999, made by a newer gateway; .*upgrade it"):
+            look(path)
     assert dump(path) == before
 
 

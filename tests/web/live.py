@@ -82,7 +82,8 @@ async def ask_app(app: App, method: str, target: bytes, headers: Headers = ()) -
     sent: list[MutableMapping[str, object]] = []
 
     async def receive() -> MutableMapping[str, object]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        await asyncio.Event().wait()  # a client that stays
+        return {}
 
     async def send(message: MutableMapping[str, object]) -> None:
         sent.append(message)

@@ -48,7 +48,9 @@ async def test_what_nobody_foresaw_is_500_without_a_word_of_the_inside(error: Ex
 
 async def test_a_disk_or_a_database_that_refuses_is_an_outage() -> None:
     with structlog.testing.capture_logs() as logs:
-        reply = await ask_app(with_errors(Failing(StorageFailed("the catalog cannot be read"))), "GET", b"/v2/")
+        reply = await ask_app(
+            with_errors(Failing(StorageFailed("the catalog cannot be read"))), "GET", b"/v2/"
+        )
     assert (reply.status, reply.code) == (503, "UNAVAILABLE")
     assert reply.header("retry-after") is not None
     assert len(logs) == 1
@@ -68,3 +70,42 @@ async def test_a_head_of_a_failure_has_no_body() -> None:
 async def test_an_answer_that_began_is_cut_and_not_continued_with_an_error() -> None:
     with pytest.raises(RuntimeError, match="midway"):
         await ask_app(with_errors(Failing(RuntimeError("midway"), sends_first=1)), "GET", b"/v2/")
+
+
+async def test_an_answer_that_is_cut_is_told_to_the_log_on_one_line() -> None:
+    app = with_errors(Failing(TimeoutError("nobody\nreads"), sends_first=1))
+    with structlog.testing.capture_logs() as logs, pytest.raises(TimeoutError):
+        await ask_app(app, "GET", b"/v2/a%0Ab")
+    assert logs == [
+        {
+            "event": "answer_cut",
+            "log_level": "warning",
+            "path": "/v2/a\\nb",
+            "cause": "TimeoutError('nobody\\nreads')",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("situation", "code", "status", "level"),
+    [
+        (Situation.NAME_NOT_KNOWN, "NAME_UNKNOWN", 404, "info"),
+        (Situation.SOURCES_DOWN, "UNAVAILABLE", 503, "warning"),
+    ],
+)
+async def test_the_reason_of_a_refusal_is_one_line_of_the_log(
+    situation: Situation, code: str, status: int, level: str
+) -> None:
+    app = with_errors(Failing(OciError(situation, "no such\nplace: é")))
+    with structlog.testing.capture_logs() as logs:
+        await ask_app(app, "GET", b"/v2/x%0Ay")
+    assert logs == [
+        {
+            "event": "refused",
+            "log_level": level,
+            "code": code,
+            "status": status,
+            "reason": "no such\\nplace: \\xe9",
+            "path": "/v2/x\\ny",
+        }
+    ]

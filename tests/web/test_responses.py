@@ -107,6 +107,71 @@ async def test_a_blob_whose_answer_cannot_be_sent_is_closed() -> None:
     assert blob.is_closed
 
 
+class Client:
+    """Reads ``stays_for`` pieces of an answer, then goes; what is sent after that is dropped."""
+
+    def __init__(self, stays_for: int, *, is_stuck: bool = False) -> None:
+        self.pieces = 0
+        self._stays_for = stays_for
+        self._is_stuck = is_stuck
+        self._gone = asyncio.Event()
+
+    async def send(self, message: MutableMapping[str, object]) -> None:
+        if message["type"] == "http.response.body":
+            self.pieces += 1
+        if self.pieces == self._stays_for:
+            self._gone.set()
+            if self._is_stuck:
+                await asyncio.Event().wait()
+
+    async def receive(self) -> MutableMapping[str, object]:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize("is_stuck", [False, True])
+async def test_nothing_is_read_for_a_client_that_has_gone(is_stuck: bool) -> None:
+    blob, client = FakeBlob(bytes(50 * MIB)), Client(2, is_stuck=is_stuck)
+    async with asyncio.timeout(5):
+        await send_answer(client.send, whole(blob), is_head=False, receive=client.receive)
+    assert client.pieces <= 4
+    assert blob.is_closed
+
+
+async def test_a_client_that_stays_gets_it_all_and_a_failure_is_told() -> None:
+    blob, client = FakeBlob(bytes(3 * MIB)), Client(-1)
+    await send_answer(client.send, whole(blob), is_head=False, receive=client.receive)
+    assert client.pieces == 4
+    shorter = FakeBlob(bytes(2 * MIB), size=3 * MIB)
+    with pytest.raises(EOFError):
+        await send_answer(client.send, whole(shorter), is_head=False, receive=client.receive)
+    assert shorter.is_closed
+
+
+async def test_what_fits_in_one_piece_is_sent_without_a_watcher() -> None:
+    async def never_asked() -> MutableMapping[str, object]:
+        raise AssertionError("no task is needed here")
+
+    blob, sent = FakeBlob(bytes(MIB)), Sent()
+    await send_answer(sent, whole(blob), is_head=False, receive=never_asked)
+    assert sent.is_complete
+
+
+async def test_a_fast_reader_lets_others_in_between_pieces() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    await send_answer(Sent(), whole(FakeBlob(bytes(8 * MIB))), is_head=False)
+    task.cancel()
+    assert turns >= 8
+
+
 async def test_a_head_has_the_length_and_no_body() -> None:
     sent = Sent()
     await send_answer(sent, body_answer(200, b"text/plain", b"hello", []), is_head=True)

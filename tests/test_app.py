@@ -1,0 +1,179 @@
+"""The composition: rules as they lie there, and an application that is ready while it runs."""
+
+from collections.abc import MutableMapping
+from pathlib import Path
+
+import anyio
+import pytest
+
+from gateway.app import ConfigError, compose, create_app, read_rules, version
+from gateway.oci.urls import HttpUrl
+from gateway.rules.model import EgressMode, RuleSet
+from gateway.rules.problems import RulesError
+from gateway.settings import Settings, load_settings
+from gateway.store.data_dir import DataDir
+from tests.web.live import App, ask_app
+
+RULES = """\
+version: 1
+egress: {mode: allowlist}
+upstreams:
+  charts.corp.example:
+    username_env: GATEWAY_SECRET_USER
+    password_file: password
+"""
+
+
+def settings_of(folder: Path, rules: str | None = None, **environment: str) -> Settings:
+    """Settings that name a rules file in ``folder``, which holds ``rules``."""
+    path = folder / "rules.yaml"
+    if rules is not None:
+        path.write_text(rules)
+    return load_settings({"GATEWAY_RULES": str(path), **environment}, {}, Path.read_text)
+
+
+def test_no_file_at_the_default_place_means_no_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_rules(Settings()) == RuleSet()
+
+
+def test_a_named_file_that_is_absent_is_an_error_also_at_the_default_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in ("elsewhere.yaml", "rules.yaml"):
+        settings = load_settings({"GATEWAY_RULES": place}, {}, Path.read_text)
+        with pytest.raises(ConfigError, match=rf"no rules file {place} \(setting RULES\)"):
+            read_rules(settings)
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"rules.yaml cannot be read: Is a directory"):
+        read_rules(settings_of(tmp_path))
+
+
+def test_rules_are_read_with_the_secrets_they_name(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("S3CR3T")
+    settings = settings_of(tmp_path, RULES, GATEWAY_SECRET_USER="user", GATEWAY_SECRETS_DIR=str(tmp_path))
+    rule_set = read_rules(settings)
+    assert rule_set.egress.mode is EgressMode.ALLOWLIST
+    assert list(rule_set.upstreams) == ["charts.corp.example"]
+
+
+def test_a_mistake_in_the_rules_is_told_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(RulesError, match=r"rules.yaml:2:1: egres: unknown key \(did you mean egress\?\)"):
+        read_rules(settings_of(tmp_path, "version: 1\negres: {}\n"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"GATEWAY_SECRET_USER": "user"}, "GATEWAY_SECRETS_DIR is not set"),
+        ({"GATEWAY_SECRET_USER": "user", "GATEWAY_SECRETS_DIR": "/nowhere"}, "/nowhere/password"),
+        ({"GATEWAY_SECRETS_DIR": "."}, "GATEWAY_SECRET_USER is not set"),
+    ],
+)
+def test_a_secret_that_is_not_to_be_had_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: str
+) -> None:
+    (tmp_path / "password").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=named) as caught:
+        read_rules(settings_of(tmp_path, RULES, **environment))
+    assert "charts.corp.example" in str(caught.value)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert version().count(".") == 2
+
+
+class Lifespan:
+    """Starts an application and stops it, as a server does."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._to_app, self._from_test = anyio.create_memory_object_stream[str](2)
+        self._from_app, self._to_test = anyio.create_memory_object_stream[object](2)
+
+    async def run(self) -> None:
+        async def receive() -> MutableMapping[str, object]:
+            return {"type": await self._from_test.receive()}
+
+        async def send(message: MutableMapping[str, object]) -> None:
+            await self._from_app.send(message["type"])
+
+        async with self._to_app, self._from_test, self._from_app, self._to_test:
+            await self._app({"type": "lifespan"}, receive, send)
+
+    async def tell(self, word: str) -> None:
+        await self._to_app.send(f"lifespan.{word}")
+        assert await self._to_test.receive() == f"lifespan.{word}.complete"
+
+
+@pytest.mark.anyio
+async def test_it_is_ready_between_its_start_and_its_stop(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    data_dir.prepare()
+    app = create_app(compose(Settings(data_dir=tmp_path), data_dir, RuleSet()))
+    lifespan = Lifespan(app)
+    async with anyio.create_task_group() as group:
+        group.start_soon(lifespan.run)
+        assert (await ask_app(app, "GET", b"/readyz")).status == 503
+        await lifespan.tell("startup")
+        assert (await ask_app(app, "GET", b"/readyz")).status == 200
+        assert (await ask_app(app, "GET", b"/v2/")).status == 200
+        await lifespan.tell("shutdown")
+    assert (await ask_app(app, "GET", b"/readyz")).status == 503
+    assert (await ask_app(app, "GET", b"/healthz")).status == 200
+    data_dir.close()
+
+
+@pytest.mark.anyio
+async def test_it_is_not_ready_from_the_moment_it_is_told_to_stop(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    data_dir.prepare()
+    stop = anyio.Event()
+    app = create_app(compose(Settings(data_dir=tmp_path), data_dir, RuleSet()), is_stopping=stop.is_set)
+    lifespan = Lifespan(app)
+    async with anyio.create_task_group() as group:
+        group.start_soon(lifespan.run)
+        await lifespan.tell("startup")
+        assert (await ask_app(app, "GET", b"/readyz")).status == 200
+        stop.set()
+        assert (await ask_app(app, "GET", b"/readyz")).status == 503
+        await lifespan.tell("shutdown")
+    data_dir.close()
+
+
+@pytest.mark.anyio
+async def test_its_own_hosts_are_where_it_listens_and_what_it_is_reached_by(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    data_dir.prepare()
+    url = HttpUrl("https", "charts.example.test", 8443)
+    gateway = compose(Settings(data_dir=tmp_path, port=9000, public_url=url), data_dir, RuleSet())
+    assert gateway.own_hosts == {"127.0.0.1:9000", "charts.example.test:8443"}
+    await gateway.close()
+    sixth = compose(Settings(data_dir=tmp_path, host="::1", port=9000), data_dir, RuleSet())
+    assert sixth.own_hosts == {"[::1]:9000"}
+    await sixth.close()
+    data_dir.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("is_offline_by", ["setting", "rules"])
+async def test_offline_by_setting_or_by_rules_nobody_is_dialled(tmp_path: Path, is_offline_by: str) -> None:
+    async def resolver(host: str, _port: int) -> list[str]:
+        raise AssertionError(f"{host} was looked up")
+
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(f"version: 1\negress: {{mode: {'offline' if is_offline_by == 'rules' else 'public'}}}\n")
+    settings = Settings(data_dir=tmp_path, rules=rules, offline=is_offline_by == "setting")
+    data_dir = DataDir(tmp_path)
+    data_dir.prepare()
+    gateway = compose(settings, data_dir, read_rules(settings), resolver=resolver)
+    app = create_app(gateway)
+    for target in (b"/v2/charts.jetstack.io/cert-manager/manifests/1.0.0", b"/v2/a.example/b/tags/list"):
+        assert (await ask_app(app, "GET", target)).status == 404
+    await gateway.close()
+    data_dir.close()
