@@ -70,7 +70,7 @@ async def run_demo(settings: Settings, folder: Path, say: Say, *, ends_after_tou
         await asyncio.to_thread(_tour, address, repository, say)
         if not ends_after_tour:
             say(_TRY.format(gateway=address, host=HOST, chart=CHART, newest=VERSIONS[-1]))
-            await server  # Ctrl-C ends it by `stop`, gently
+            await asyncio.shield(server)  # Ctrl-C ends it by `stop`, gently
     finally:
         stop.set()
         await asyncio.wait([server])

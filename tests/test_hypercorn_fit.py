@@ -140,10 +140,9 @@ def test_as_many_connections_may_wait_as_the_listener_says(
     depths: list[int] = []
 
     async def work() -> None:
-        async with served(Application(), 0.1) as listener:
-            async with asked(listener):
-                info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-                depths.extend(struct.unpack_from("=I", info, _MAX_BACKLOG_IN_TCP_INFO))
+        async with served(Application(), 0.1) as listener, asked(listener):
+            info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+            depths.extend(struct.unpack_from("=I", info, _MAX_BACKLOG_IN_TCP_INFO))
 
     run_in(new_loop, work)
     assert depths == [min(BACKLOG, allowed)]

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.oci.digest import Digest
 from gateway.oci.errors import ErrorCode, OciError
-from gateway.oci.outcomes import Corrupt, MissingName, Outcome
+from gateway.oci.outcomes import Corrupt, Missing, MissingName, Outcome
 from gateway.pull import SEARCHED_VERSIONS, Cache
 from tests.fakes.source import layer_of, manifest_of
 from tests.pull_house import DEMO, DOWN, FIRST, OTHER, RECHECK, house
