@@ -44,7 +44,7 @@ async def run(app: Application, listener: socket.socket, stop: asyncio.Event, gr
     async with _lifespan(wrapped, config) as state:
 
         def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            server = TCPServer(wrapped, loop, config, context, state, reader, writer)
+            server = _Connection(wrapped, loop, config, context, state, reader, writer)
             task = loop.create_task(server.run())
             connections[task] = writer
             task.add_done_callback(connections.pop)
@@ -54,6 +54,14 @@ async def run(app: Application, listener: socket.socket, stop: asyncio.Event, gr
         await context.terminated.set()
         listening.close()
         await _finish(connections, grace_seconds)
+
+
+class _Connection(TCPServer):
+    """Lets go of a connection when its client has left: Hypercorn would hold it until an idle timer ends."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
 
 
 def _config() -> Config:

@@ -43,7 +43,8 @@ def access_log(level: LogLevel, log_format: LogFormat) -> Callable[..., None]:
     write = sys.stderr.write
 
     def record(**fields: object) -> None:
-        write(_json_line(None, "info", {"event": "request", **fields}) + "\n")
+        fields["event"] = "request"
+        write(_json_line(None, "info", fields) + "\n")
 
     return record
 

@@ -1,5 +1,6 @@
 """The composition: rules as they lie there, and an application that is ready while it runs."""
 
+import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -144,6 +145,22 @@ async def test_it_is_not_ready_from_the_moment_it_is_told_to_stop(tmp_path: Path
         assert (await ask_app(app, "GET", b"/readyz")).status == 503
         await lifespan.tell("shutdown")
     data_dir.close()
+
+
+@pytest.mark.anyio
+async def test_closed_it_keeps_no_file_open(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    data_dir.prepare()
+    gateway = compose(Settings(data_dir=tmp_path), data_dir, RuleSet())
+    await gateway.close()
+    data_dir.close()
+    held = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
+    assert not [path for path in held if path.startswith(str(tmp_path))]
+
+
+def _is_open(fd: str) -> bool:
+    """The listing itself had one that is closed again."""
+    return Path(f"/proc/self/fd/{fd}").is_symlink()
 
 
 @pytest.mark.anyio

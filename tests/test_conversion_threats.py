@@ -118,9 +118,7 @@ URLS = [
         refused(f"C5 {url}", listed(urls=[url]), reason="bad_url", archives=0)
         for url in ("https://a.example.org:22/x.tgz", "//evil.example.org:81/x.tgz", "http://a.example.org/x")
     ),
-    bad_url(
-        "C5 oci://", listed(urls=["oci://ghcr.io/x"]), archives=0, message="lies in a registry"
-    ),
+    bad_url("C5 oci://", listed(urls=["oci://ghcr.io/x"]), archives=0, message="lies in a registry"),
     ok("C5 the next URL is tried", listed(urls=["file:///x", "gone.tgz", "demo-1.0.0.tgz"])),
     bad_url(
         "C5 but not a fourth", listed(urls=["a.tgz", "file:///x", "b.tgz", "demo-1.0.0.tgz"]), archives=2

@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from gateway.flights import Flights
 from gateway.helm.index import ChartEntries
+from gateway.helm.index_cut import NotQuick
 from gateway.helm.shelved import ShelvedIndex
 from gateway.oci.digest import Digest
 from gateway.oci.outcomes import Corrupt, MissingName, Outcome, Unavailable, UnknownHost
@@ -19,7 +20,14 @@ from gateway.oci.urls import HttpUrl
 from gateway.rules.model import UpstreamKind
 from gateway.rules.route import Route
 from gateway.sources.http import Answer, Http
-from gateway.sources.index_reader import IndexReader, IndexVanished, LoadedIndex, ReadingShelf, Wanted
+from gateway.sources.index_reader import (
+    IndexReader,
+    IndexVanished,
+    LoadedIndex,
+    Reading,
+    ReadingShelf,
+    Wanted,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -171,8 +179,11 @@ class HelmIndexes:
             _require_index(answer, route, held)
             chunks = [chunk async for chunk in answer.chunks(self._max_index_bytes)]
             etag, last_modified = answer.validator("etag"), answer.validator("last-modified")
-        content, digest = await to_thread.run_sync(_joined, chunks)
+        content = await to_thread.run_sync(_joined, chunks)
         _refuse_html(content, route, held)
+        digest, read = await asyncio.gather(
+            to_thread.run_sync(Digest.of, content), self._reader.look(content, wanted)
+        )
         await self._refuse_cut(content, held)
         fetched = ShelvedIndex(
             url=self._key(route),
@@ -182,7 +193,7 @@ class HelmIndexes:
             confirmed_at=self._now(),
             forced_at=0.0 if held is None else held.shelved.forced_at,
         )
-        return await self._accept(LoadedIndex(fetched, content, was_asked=True), wanted)
+        return await self._accept(LoadedIndex(fetched, content, was_asked=True), read)
 
     async def _refuse_cut(self, content: bytes, held: LoadedIndex | None) -> None:
         """A shorter index whose last line has no end, where the one before had: half an upload."""
@@ -210,9 +221,9 @@ class HelmIndexes:
         self._latest[shelved.url] = replace(latest, shelved=shelved)
         return True
 
-    async def _accept(self, loaded: LoadedIndex, wanted: Wanted) -> LoadedIndex:
+    async def _accept(self, loaded: LoadedIndex, read: Reading | NotQuick) -> LoadedIndex:
         """Take an index for good once it was read; raise Corrupt where it cannot be."""
-        checked = await self._reader.check(loaded, wanted)
+        checked = await self._reader.check(loaded, read)
         url = checked.shelved.url
         self._latest[url] = checked
         self._keeping.launch(url, partial(self._keep_latest, url))
@@ -247,10 +258,10 @@ def _validators(shelved: ShelvedIndex) -> dict[str, str]:
     return {name: value for name, value in pairs.items() if value is not None}
 
 
-def _joined(chunks: list[bytes]) -> tuple[bytes, Digest]:
+def _joined(chunks: list[bytes]) -> bytes:
     content = b"".join(chunks)
     chunks.clear()  # an index is big: once in memory is enough
-    return content, Digest.of(content)
+    return content
 
 
 def _require_index(answer: Answer, route: Route, held: LoadedIndex | None) -> None:

@@ -40,7 +40,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class Reading:
     """What was read: it may be all of a chart where only some versions were wanted."""
 
     wanted: Wanted
@@ -76,9 +76,10 @@ class IndexReader:
     Charts of one repository are often asked for in a row, so an index stays in memory for some seconds.
     """
 
-    def __init__(self, shelf: ReadingShelf) -> None:
+    def __init__(self, shelf: ReadingShelf, open_seconds: float = _OPEN_SECONDS) -> None:
         self._shelf = shelf
         self._opening: Flights[bytes | None] = Flights()
+        self._open_seconds = open_seconds
         self._opened: tuple[Digest, bytes] | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._normalising: Flights[bytes] = Flights()
@@ -99,18 +100,21 @@ class IndexReader:
                 return self._entries[digest, known]
         return self._remember(loaded, await self._read(loaded, wanted))
 
-    async def check(self, loaded: LoadedIndex, wanted: Wanted) -> LoadedIndex:
-        """Read an index just fetched; return it with the normal form it may need, or raise Corrupt."""
-        if loaded.content is None:
-            return loaded
+    async def look(self, content: bytes, wanted: Wanted) -> Reading | NotQuick:
+        """Read an index just fetched by the quick way, or return why that cannot be."""
         try:
-            read = await _compute(_find, loaded.content, wanted)
+            return await _compute(_find, content, wanted)
         except NotQuick as reason:
-            log.info("index_parsed_whole", url=loaded.shelved.url, reason=str(reason))
-            normalised = await self._normalise(loaded.shelved.digest, loaded.content)
-            return replace(loaded, normalised=normalised)
-        self._remember(loaded, read)
-        return loaded
+            return reason
+
+    async def check(self, loaded: LoadedIndex, read: Reading | NotQuick) -> LoadedIndex:
+        """Return an index just looked into with the normal form it may need, or raise Corrupt."""
+        if isinstance(read, Reading):
+            self._remember(loaded, read)
+            return loaded
+        log.info("index_parsed_whole", url=loaded.shelved.url, reason=str(read))
+        normalised = await self._normalise(loaded.shelved.digest, loaded.content or b"")
+        return replace(loaded, normalised=normalised)
 
     async def drain(self) -> None:
         """End what still runs."""
@@ -118,7 +122,7 @@ class IndexReader:
         await self._opening.drain()
         await self._normalising.drain()
 
-    def _remember(self, loaded: LoadedIndex, read: _Read) -> ChartEntries:
+    def _remember(self, loaded: LoadedIndex, read: Reading) -> ChartEntries:
         entries = read.entries
         if len(entries.versions) < _CACHED_VERSIONS:
             self._entries[loaded.shelved.digest, read.wanted] = entries
@@ -134,7 +138,7 @@ class IndexReader:
             )
         return entries
 
-    async def _read(self, loaded: LoadedIndex, wanted: Wanted) -> _Read:
+    async def _read(self, loaded: LoadedIndex, wanted: Wanted) -> Reading:
         normalised = loaded.normalised
         if normalised is None and loaded.shelved.normalised_digest is not None:
             normalised = await self._from_shelf(loaded.shelved.normalised_digest)
@@ -166,7 +170,7 @@ class IndexReader:
     def _keep_open(self, digest: Digest, content: bytes) -> None:
         self._close()
         self._opened = (digest, content)
-        self._closing = asyncio.get_running_loop().call_later(_OPEN_SECONDS, self._close)
+        self._closing = asyncio.get_running_loop().call_later(self._open_seconds, self._close)
 
     def _close(self) -> None:
         self._opened = None
@@ -192,13 +196,13 @@ async def _compute(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
     return await to_thread.run_sync(function, *arguments, limiter=_ONE_AT_A_TIME)
 
 
-def _find(content: bytes, wanted: Wanted) -> _Read:
+def _find(content: bytes, wanted: Wanted) -> Reading:
     if wanted.versions:
         entries = find_versions(content, wanted.chart, wanted.versions)
         if entries is not None and entries.versions:
-            return _Read(wanted, entries)
-    return _Read(Wanted(wanted.chart), find_chart(content, wanted.chart) or _NOT_IN_INDEX)
+            return Reading(wanted, entries)
+    return Reading(Wanted(wanted.chart), find_chart(content, wanted.chart) or _NOT_IN_INDEX)
 
 
-def _find_normalised(normalised: bytes, wanted: Wanted) -> _Read:
-    return _Read(Wanted(wanted.chart), find_in_normalised(normalised, wanted.chart) or _NOT_IN_INDEX)
+def _find_normalised(normalised: bytes, wanted: Wanted) -> Reading:
+    return Reading(Wanted(wanted.chart), find_in_normalised(normalised, wanted.chart) or _NOT_IN_INDEX)

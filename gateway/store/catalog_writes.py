@@ -57,8 +57,8 @@ def _keep_manifest(connection: Connection, kept: KeptManifest, kept_at: float) -
 
 
 def keep_tag(connection: Connection, name: str, row: TagRow) -> bool:
-    note_name(connection, name, row.target, row.kept_at)
     """Keep a tag where there is none; one that is held stays, and only notes what was seen upstream."""
+    note_name(connection, name, row.target, row.kept_at)
     before: str | None = connection.execute(select(tags.c.digest).where(*_is_tag(row))).scalar()
     if before is not None:
         has_drifted = before != str(row.digest)

@@ -93,7 +93,7 @@ async def send_answer(
         try:
             await send(start)
             sending = _send_blob(send, answer, stall_seconds)
-            if receive is None or answer.part.size <= _READ_BYTES:  # one piece: gone before anyone has left
+            if receive is None or answer.part.size <= _READ_BYTES:  # one piece costs no tasks
                 await sending
             else:
                 await _until_gone(sending, receive)

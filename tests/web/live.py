@@ -149,8 +149,14 @@ class Live:
             connection.sendall(sent)
             return read_to_end(connection)
 
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE_SECONDS)
+    def connect(self, receive_bytes: int | None = None) -> socket.socket:
+        """Connect, as a client whose system holds about ``receive_bytes`` that it has not read."""
+        connection = socket.socket()
+        connection.settimeout(_PATIENCE_SECONDS)
+        if receive_bytes is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        connection.connect(("127.0.0.1", self.port))
+        return connection
 
     def get(self, target: str, headers: Mapping[str, str] | None = None) -> Reply:
         fields = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]

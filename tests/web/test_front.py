@@ -12,6 +12,7 @@ import pytest
 from gateway.oci.digest import Digest
 from gateway.oci.media_types import HELM_CHART_LAYER, OCI_IMAGE_INDEX, OCI_MANIFEST
 from tests.composed import upstream
+from tests.fakes.charts import make_chart, repository_of
 from tests.fakes.helm_repo import HelmRepo
 from tests.web.conftest import ARCHIVES
 from tests.web.live import Live, Reply, live, parse_reply, read_to_end, request_bytes
@@ -312,6 +313,28 @@ def test_a_blob_of_another_size_on_the_disk_is_fetched_again(
         digest = Digest.of(LAYER)
         os.truncate(gateway.composed.data_dir.blobs / "sha256" / digest.hex[:2] / digest.hex, size_bytes)
         assert gateway.get(BLOB).body == LAYER
+
+
+@pytest.mark.slow
+def test_a_blob_that_shrinks_under_way_is_cut_short_of_its_length(tmp_path: Path) -> None:
+    """Never a whole answer of wrong bytes: the client sees that it is not all."""
+    archive = make_chart("big", "1.0.0", {f"{number}.bin": os.urandom(4 << 20) for number in range(4)})
+    digest = Digest.of(archive)
+    blob = f"/v2/charts.example.test/big/blobs/{digest}"
+    with (
+        HelmRepo(repository_of(archive)) as repo,
+        live(tmp_path, "upstreams:\n" + upstream(repo.url)) as running,
+    ):
+        assert running.get("/v2/charts.example.test/big/manifests/1.0.0").status == 200
+        with running.connect(receive_bytes=4096) as connection:
+            connection.sendall(request_bytes("GET", blob.encode()))
+            received = connection.recv(4096)
+            os.truncate(running.composed.data_dir.blobs / "sha256" / digest.hex[:2] / digest.hex, 1 << 20)
+            received += read_to_end(connection)
+    reply = parse_reply(received)
+    assert (reply.status, reply.header("content-length")) == (200, str(len(archive)))
+    assert len(reply.body) < len(archive)
+    assert archive.startswith(reply.body)
 
 
 VERSIONS = [f"1.{minor}.{patch}" for minor in range(50) for patch in range(50)]

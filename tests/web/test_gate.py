@@ -3,6 +3,7 @@
 from collections.abc import MutableMapping
 
 import pytest
+import structlog
 
 from gateway.web.gate import Gate
 from tests.web.live import Headers, Receive, Reply, Send, ask_app
@@ -48,6 +49,14 @@ def target_of(size_bytes: int, query_bytes: int = 0) -> bytes:
 )
 async def test_a_target_has_at_most_2_kib(target: bytes, status: int) -> None:
     assert (await ask(target)).status == status
+
+
+async def test_what_the_gate_refuses_is_told_to_the_log_too() -> None:
+    with structlog.testing.capture_logs() as logs:
+        await ask(b"/v2/", method="PUT")
+    (line,) = (line for line in logs if line["event"] == "refused")
+    assert (line["code"], line["status"], line["path"]) == ("UNSUPPORTED", 405, "/v2/")
+    assert line["reason"] == "PUT is not offered here"
 
 
 async def test_a_target_counts_as_it_was_sent_not_as_it_reads() -> None:

@@ -149,12 +149,15 @@ async def test_a_client_that_stays_gets_it_all_and_a_failure_is_told() -> None:
 
 
 async def test_what_fits_in_one_piece_is_sent_without_a_watcher() -> None:
-    async def never_asked() -> MutableMapping[str, object]:
-        raise AssertionError("no task is needed here")
+    tasks: set[int] = set()
 
-    blob, sent = FakeBlob(bytes(MIB)), Sent()
-    await send_answer(sent, whole(blob), is_head=False, receive=never_asked)
-    assert sent.is_complete
+    async def send(_message: MutableMapping[str, object]) -> None:
+        tasks.add(len(asyncio.all_tasks()))
+
+    before = len(asyncio.all_tasks())
+    client = Client(-1)
+    await send_answer(send, whole(FakeBlob(bytes(MIB))), is_head=False, receive=client.receive)
+    assert tasks == {before}
 
 
 async def test_a_fast_reader_lets_others_in_between_pieces() -> None:
