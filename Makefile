@@ -30,7 +30,7 @@ test: setup clients ## all tests, with real clients (built or installed first, w
 	$(IN_VENV) -m pytest $(ARGS)
 
 unit: setup ## the quick tests only
-	$(IN_VENV) -m pytest -m "not e2e and not slow" $(ARGS)
+	$(IN_VENV) -m pytest --ignore tests/e2e -m "not slow" $(ARGS)
 
 clients: setup ## helm 3 and 4, crane and skopeo for the tests
 	$(IN_VENV) -m tests.install_clients

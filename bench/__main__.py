@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 
 from bench import blobs, cold, convert, lag, start, warm
 from bench.figures import Figure, as_table
@@ -23,6 +24,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHES):
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    load = os.getloadavg()[0]
     figures: list[Figure] = []
     for name in options.names or BENCHES:
         figures += BENCHES[name]()
@@ -30,6 +32,7 @@ def main() -> None:
         print(json.dumps([figure.to_json() for figure in figures], ensure_ascii=False, indent=2))
     else:
         print(as_table(figures))
+        print(f"\nMedians of several rounds on {os.cpu_count()} cores; load average before {load:.1f}.")
 
 
 if __name__ == "__main__":

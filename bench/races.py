@@ -20,8 +20,8 @@ class Race:
     path: str
     connections: int
     in_pieces: bool
-    rounds: int = 5
-    seconds: float = 2.0
+    rounds: int = 9
+    seconds: float = 1.5
 
     def run(self, scratch: Path) -> Sequence[tuple[Load, Load]]:
         """Return what the gateway and the bare application did in each round."""

@@ -14,6 +14,8 @@ from tests.fakes.charts import dump_index, index_entry, make_chart, repository_o
 from tests.fakes.helm_repo import HelmRepo
 from tests.helm.archives import END, member, pax, tgz
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 Files = Mapping[str, bytes]
 
 MIB = 1 << 20

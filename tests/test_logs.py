@@ -8,6 +8,8 @@ import pytest
 
 from gateway.settings_values import LogFormat, LogLevel
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 _LOGGING = """
 import logging
 import sys

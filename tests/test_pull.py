@@ -14,6 +14,8 @@ from gateway.store.blobs import StorageFailed
 from tests.fakes.source import layer_of
 from tests.pull_house import DEMO, DOWN, FIRST, OTHER, POLICY, QUICK, RECHECK, house, until
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 
 @pytest.mark.anyio
 async def test_what_is_held_and_fresh_asks_nobody_also_after_a_restart(tmp_path: Path) -> None:

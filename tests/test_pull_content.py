@@ -12,6 +12,8 @@ from gateway.pull import SEARCHED_VERSIONS, Cache
 from tests.fakes.source import layer_of, manifest_of
 from tests.pull_house import DEMO, DOWN, FIRST, OTHER, RECHECK, house
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 
 @pytest.mark.anyio
 async def test_both_spellings_of_a_version_are_one_manifest_and_one_download(tmp_path: Path) -> None:

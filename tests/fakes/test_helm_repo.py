@@ -17,6 +17,8 @@ from tests.fakes.helm_repo import HelmRepo
 from tests.fakes.messages import Faults
 from tests.fakes.server import server_tls
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 CHART = make_chart("demo", "1.2.3", {"templates/a.yaml": b"a: 1\n"}, appVersion="1.10")
 
 

@@ -17,6 +17,8 @@ from gateway.helm import gzip_stream, tar_members
 from gateway.helm.archive import MAX_CHART_YAML, ArchiveError, ChartFiles
 from tests.helm.archives import CHART, END, GNU, V7, chart_yaml, member, pax, read, tgz
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 REQUIREMENTS = b"dependencies: []\n"
 MIB = 1024 * 1024
 

@@ -16,6 +16,8 @@ from gateway.helm.index import ChartEntries, ChartVersion, read_entries
 from gateway.helm.metadata import parse_metadata
 from gateway.oci.digest import Digest
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 EXAMPLES = (
     "argo-1.0.0",
     "argo-cd-3.4.0",

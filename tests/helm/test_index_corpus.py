@@ -10,6 +10,8 @@ from gateway.helm.index import find_chart
 from gateway.helm.index_cut import NotQuick
 from gateway.helm.index_whole import find_in_normalised, normalise_index
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 _ABSENT = ("absent", "arg", "cd", "cloudnative", "entries", "generated", "name")
 
 

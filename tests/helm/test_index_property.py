@@ -3,12 +3,15 @@
 from collections import Counter
 from contextlib import suppress
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from gateway.helm.index import ChartEntries, find_chart, find_versions
 from gateway.helm.index_cut import NotQuick
 from gateway.helm.index_whole import BrokenIndex, find_in_normalised, normalise_index
 from tests.helm.indexes import CHARTS, emitted, glued
+
+pytestmark = pytest.mark.slow
 
 _QUIET = settings(deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -25,6 +25,8 @@ from gateway.rules.model import (
 )
 from gateway.rules.problems import MAX_PROBLEMS, Problem, RulesError
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 SHIPPED = Path(__file__).resolve().parents[2] / "rules.yaml"
 FULL = """\
 version: 1

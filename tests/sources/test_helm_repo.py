@@ -16,6 +16,8 @@ from tests.fakes.charts import dump_index, index_entry, make_chart, repository_o
 from tests.fakes.helm_repo import HelmRepo
 from tests.sources.helm_parts import MAX_BYTES, HelmParts, helm_parts
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 INDEX = "index.yaml"
 DEMO = make_chart("demo", "1.0.0")
 OTHER = make_chart("demo", "2.0.0")

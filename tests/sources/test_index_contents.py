@@ -12,6 +12,8 @@ from tests.fakes.charts import dump_index, index_entry, make_chart, repository_o
 from tests.fakes.helm_repo import HelmRepo
 from tests.sources.helm_parts import FRESH_SECONDS, MAX_BYTES, Clock, helm_parts
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 INDEX = "index.yaml"
 OLD = repository_of(make_chart("demo", "1.0.0"), make_chart("other", "2.0.0"))
 NEW = repository_of(make_chart("demo", "1.1.0"))

@@ -18,6 +18,8 @@ from tests.web.conftest import ARCHIVES
 from tests.web.live import Live, Reply, live, parse_reply, read_to_end, request_bytes
 from tests.web.names import REDIS
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 LAYER = ARCHIVES[0]
 BLOB = f"/v2/{REDIS}/blobs/{Digest.of(LAYER)}"
 MANIFEST = f"/v2/{REDIS}/manifests/1.2.3"

@@ -8,6 +8,8 @@ import pytest
 from tests.web.live import Headers, Live, Reply
 from tests.web.names import REDIS
 
+pytestmark = pytest.mark.slow  # many small tests, seconds together
+
 NAME = b"charts.jetstack.io/cert-manager"
 HEX = b"a" * 64
 
