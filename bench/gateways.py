@@ -12,7 +12,7 @@ from bench.memory import worker_of
 from bench.processes import free_port, started, wait_until_listening
 from bench.upstream import Upstream
 
-HOST = "charts.example.test"
+HOSTS = ("charts.example.test", "charts.example.net", "charts.example.org")  # the same place, to us three
 _PATIENCE_SECONDS = 60.0
 
 
@@ -35,7 +35,7 @@ def environment(data_dir: Path, port: int, upstream: Upstream | None) -> Mapping
     if upstream is not None:
         rules = data_dir.with_name(f"{data_dir.name}-rules.yaml")
         place = {"kind": "helm", "url": upstream.url, "allow_private": True}
-        rules.write_text(json.dumps({"version": 1, "upstreams": {HOST: place}}))
+        rules.write_text(json.dumps({"version": 1, "upstreams": dict.fromkeys(HOSTS, place)}))
         own |= {"GATEWAY_RULES": str(rules), "SSL_CERT_FILE": str(upstream.trusted)}
     return own
 
@@ -65,11 +65,11 @@ def fetch(port: int, path: str) -> Answer:
     return Answer(response.getheaders(), body)
 
 
-def manifest_path(chart: str, version: str) -> str:
-    return f"/v2/{HOST}/{chart}/manifests/{version}"
+def manifest_path(chart: str, version: str, host: str = HOSTS[0]) -> str:
+    return f"/v2/{host}/{chart}/manifests/{version}"
 
 
 def layer_path(port: int, chart: str, version: str) -> str:
     """Pull a chart; return where its archive is."""
     manifest = json.loads(fetch(port, manifest_path(chart, version)).body)
-    return f"/v2/{HOST}/{chart}/blobs/{manifest['layers'][0]['digest']}"
+    return f"/v2/{HOSTS[0]}/{chart}/blobs/{manifest['layers'][0]['digest']}"

@@ -1,7 +1,7 @@
 """Build and install the real clients that the tests drive: ``python -m tests.install_clients``.
 
 What is there already costs nothing. A machine that cannot have a client is told why, and goes on: the
-tests that need it skip. Under GATEWAY_TESTS_SKIP_NOTHING, as in CI, it is a failure.
+tests that need it skip. Under TESTS_SKIP_NOTHING, as in CI, it is a failure.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ def main() -> int:
     reasons = [*_failures_of_go_clients(), *_failures_of_skopeo()]
     for reason in reasons:
         _say(reason)
-    nothing_may_lack = bool(os.environ.get("GATEWAY_TESTS_SKIP_NOTHING"))
+    nothing_may_lack = bool(os.environ.get("TESTS_SKIP_NOTHING"))
     if reasons and not nothing_may_lack:
         _say("the tests that need them will skip")
     return 1 if reasons and nothing_may_lack else 0

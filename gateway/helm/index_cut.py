@@ -164,7 +164,8 @@ def _block(content: bytes, place: int, key_end: int, indent: int) -> Block:
     if not is_outside_quotes(content, place + 1):
         raise NotQuick("the chart's key may stand inside quotes")
     after = re.compile(rb"\n(?! {%d}-(?:[ \r\n]|\Z))(?= {0,%d}[^ \r\n#])" % (indent, indent))
-    end = after.search(content, key_end)
+    ends = (after.search(content, *stride) for stride in _strides(content, key_end, len(content)))
+    end = next(filter(None, ends), None)
     return Block(item.start(1), len(content) if end is None else end.start() + 1, indent, len(item[1]))
 
 

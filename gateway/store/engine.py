@@ -23,7 +23,10 @@ class Engines:
 
 
 def open_sqlite(path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> Engines:
-    """WAL; NORMAL may lose the last rows at a power cut and stays consistent: a lost row is a cache miss."""
+    """Open a catalog that was migrated, which put it in WAL.
+
+    There, NORMAL may lose the last rows at a power cut and stays consistent: a lost row is a cache miss.
+    """
     reader = _engine(path, synchronous, pool_size=4)
     writer = _engine(path, synchronous, pool_size=1)
     event.listen(writer, "begin", _begin_immediate)
@@ -40,7 +43,6 @@ def _engine(path: Path, synchronous: str, pool_size: int) -> Engine:
 
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # BEGIN is ours to say
-        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA cache_size=-4096")

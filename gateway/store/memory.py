@@ -43,11 +43,12 @@ class Memory:
         return self._generation.current()
 
     def find_tag(self, key: TagKey) -> HeldManifest | None:
-        entry = self._tags.get(key)
-        if entry is None or entry[1] != self._generation.current():
+        try:
+            row, generation = self._tags[key]
+            manifest = self._manifests[row.digest]
+        except KeyError:
             return None
-        manifest = self._manifests.get(entry[0].digest)
-        return None if manifest is None else HeldManifest(manifest, entry[0])
+        return HeldManifest(manifest, row) if generation == self._generation.current() else None
 
     def keep_tag(self, key: TagKey, held: HeldManifest, generation: int) -> None:
         self._tags[key] = (held.row, generation)

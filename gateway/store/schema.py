@@ -2,7 +2,7 @@
 
 import importlib.util
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def migrate_sqlite(path: Path) -> Sequence[str]:
     The caller holds the data directory's lock.
     """
     config = _config()
-    with _connected(path, "BEGIN IMMEDIATE") as connection:
+    with _connected(path, "BEGIN IMMEDIATE", _in_wal) as connection:
         before, known = _before_and_known(path, connection, config)
         connection.rollback()
         config.attributes["connection"] = connection
@@ -37,7 +37,9 @@ def is_current(path: Path) -> bool:
     """Whether the catalog is there, with all migrations run; raise SchemaError where it is a newer one's."""
     if not path.exists():
         return False
-    with _connected(path, "BEGIN") as connection:  # reads: whoever writes there is not waited for
+    with _connected(
+        path, "BEGIN", _say_begin_ourselves
+    ) as connection:  # reads: whoever writes there is not waited for
         before, known = _before_and_known(path, connection, _config())
     return before == known[-1]
 
@@ -49,9 +51,11 @@ def _config() -> Config:
 
 
 @contextmanager
-def _connected(path: Path, begin: str) -> Iterator[Connection]:
+def _connected(
+    path: Path, begin: str, prepare: Callable[[sqlite3.Connection, object], None]
+) -> Iterator[Connection]:
     engine = create_engine(URL.create("sqlite", database=str(path)))
-    event.listen(engine, "connect", _say_begin_ourselves)
+    event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     try:
         with engine.connect() as connection:
@@ -76,6 +80,12 @@ def _before_and_known(path: Path, connection: Connection, config: Config) -> tup
 
 def _say_begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
+
+
+def _in_wal(connection: sqlite3.Connection, record: object) -> None:
+    """The file keeps the mode. Switching to it does not wait for others: so it is done here, by one alone."""
+    _say_begin_ourselves(connection, record)
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _migrations_folder() -> Path:

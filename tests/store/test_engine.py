@@ -16,9 +16,9 @@ def pragma(engine: Engine, name: str) -> object:
 
 @pytest.mark.parametrize(("synchronous", "number"), [("NORMAL", 1), ("FULL", 2)])
 def test_every_connection_is_in_wal_with_foreign_keys_and_the_durability_asked_for(
-    tmp_path: Path, synchronous: Literal["NORMAL", "FULL"], number: int
+    catalog_path: Path, synchronous: Literal["NORMAL", "FULL"], number: int
 ) -> None:
-    engines = open_sqlite(tmp_path / "catalog.sqlite3", synchronous=synchronous)
+    engines = open_sqlite(catalog_path, synchronous=synchronous)
     for engine in (engines.reader, engines.writer):
         assert pragma(engine, "journal_mode") == "wal"
         assert pragma(engine, "synchronous") == number
