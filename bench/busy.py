@@ -1,4 +1,4 @@
-"""A process that computes until it is ended: what another one is like beside it is the measure of a machine."""
+"""A process that computes until it is ended: what another is like beside it measures the machine."""
 
 while True:
     pass
