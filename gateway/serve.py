@@ -46,7 +46,12 @@ def serve(settings: Settings) -> int:
     revisions = data_dir.prepare()
     listener = bind(settings.host, settings.port)
     log.info(
-        "listening", url=f"http://{authority(listener)}", workers=settings.workers, migrated=list(revisions)
+        "listening",
+        url=f"http://{authority(listener)}",
+        workers=settings.workers,
+        data_dir=str(settings.data_dir.absolute()),
+        rules=str(settings.rules.absolute()) if settings.rules.exists() else None,
+        migrated=list(revisions),
     )
     gc.collect()
     gc.freeze()  # what is here now is shared by all workers, and stays

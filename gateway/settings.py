@@ -101,7 +101,9 @@ class Settings:
         "false", values.parse_boolean, "let any upstream be on a private network"
     )
     max_index_size_bytes: int = _setting("64M", values.parse_size, "largest index.yaml, as received")
-    max_chart_size_bytes: int = _setting("100M", values.parse_size, "largest chart archive, as received")
+    max_chart_size_bytes: int = _setting(
+        "100M", values.parse_chart_size, "largest chart archive, as received"
+    )
     upstream_timeout_seconds: float = _setting(
         "15s", values.parse_timeout, "wait for an upstream's first byte"
     )

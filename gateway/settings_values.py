@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
+from gateway.helm.gzip_stream import MAX_COMPRESSED
 from gateway.oci.urls import HttpUrl, parse_upstream_url
 from gateway.rules import quantities
 from gateway.rules.spelling import nearest
@@ -76,6 +77,14 @@ def parse_size(text: str) -> int:
     size_bytes = quantities.parse_size(text)
     if size_bytes == 0:
         raise ValueError("expected a size above 0")
+    return size_bytes
+
+
+def parse_chart_size(text: str) -> int:
+    """Return a size that chart archives are read up to; Helm, too, takes no larger ones."""
+    size_bytes = parse_size(text)
+    if size_bytes > MAX_COMPRESSED:
+        raise ValueError(f"expected at most {MAX_COMPRESSED >> 20}M, beyond which no chart archive is read")
     return size_bytes
 
 

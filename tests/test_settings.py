@@ -159,6 +159,7 @@ def test_a_row_knows_how_it_is_written() -> None:
         ("MAX_INDEX_SIZE", "64X"),
         ("MAX_INDEX_SIZE", "0"),
         ("MAX_CHART_SIZE", "-1"),
+        ("MAX_CHART_SIZE", "101M"),
         ("UPSTREAM_TIMEOUT", "0"),
         ("UPSTREAM_TIMEOUT", "11m"),
         ("UPSTREAM_TIMEOUT", "soon"),

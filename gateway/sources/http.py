@@ -263,7 +263,7 @@ def _outcome_of_status(answer: Answer, what: str) -> Outcome:
         return Missing(message)
     if status in (401, 403):
         return Denied(message) if answer.has_credentials else Missing(message)
-    if status == 429 or status >= 500:
+    if status in (408, 429) or status >= 500:
         return Unavailable(message, _retry_after(answer), is_rate_limited=status == 429)
     return Corrupt(message, "unexpected_status")
 

@@ -13,7 +13,7 @@ from cachetools import LRUCache
 from gateway.flights import Flights
 from gateway.helm.index import ChartEntries, find_chart, find_versions
 from gateway.helm.index_cut import NotQuick
-from gateway.helm.index_whole import BrokenIndex, find_in_normalised
+from gateway.helm.index_whole import NORMAL_FORM, BrokenIndex, find_in_normalised
 from gateway.helm.shelved import ShelvedIndex
 from gateway.oci.digest import Digest
 from gateway.oci.outcomes import Corrupt, Outcome
@@ -142,7 +142,7 @@ class IndexReader:
         normalised = loaded.normalised
         if normalised is None and loaded.shelved.normalised_digest is not None:
             normalised = await self._from_shelf(loaded.shelved.normalised_digest)
-        if normalised is not None:
+        if normalised is not None and normalised.startswith(NORMAL_FORM):  # else another version wrote it
             return await _compute(_find_normalised, normalised, wanted)
         content = loaded.content or await self._from_shelf(loaded.shelved.digest)
         if content is None:
