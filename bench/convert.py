@@ -10,7 +10,7 @@ from bench.corpus import ARGO, find_corpus
 from bench.figures import Figure
 from gateway.helm.archive import read_chart_archive
 from gateway.helm.convert import convert
-from gateway.helm.index import ChartVersion, find_chart
+from gateway.helm.index import ChartVersion, find_versions
 from gateway.helm.index_whole import normalise_index
 from gateway.helm.metadata import parse_metadata
 from gateway.oci.digest import Digest
@@ -21,10 +21,10 @@ _ROUNDS = 5
 
 def run() -> Sequence[Figure]:
     corpus = find_corpus()
-    huge = _index("huge index", make_index(387, 18_300_000), "chart-193")
+    huge = _index("huge index", make_index(387, 18_300_000), "chart-193", "0.0.5")
     if corpus is None:
         return huge
-    argo = _index("argo-helm's index", (corpus / ARGO / "index.yaml").read_bytes(), "argo-cd")
+    argo = _index("argo-helm's index", (corpus / ARGO / "index.yaml").read_bytes(), "argo-cd", "3.4.0")
     return [_archives(sorted(corpus.rglob("*.tgz"))), *argo, *huge]
 
 
@@ -42,13 +42,13 @@ def _convert(path: Path) -> None:
     convert(metadata, Digest.of(content), len(content), entry)
 
 
-def _index(what: str, content: bytes, chart: str) -> Sequence[Figure]:
-    quick = median(_milliseconds(lambda: find_chart(content, chart)) for _ in range(_ROUNDS))
+def _index(what: str, content: bytes, chart: str, version: str) -> Sequence[Figure]:
+    wanted = frozenset({version})
+    quick = median(_milliseconds(lambda: find_versions(content, chart, wanted)) for _ in range(_ROUNDS))
     whole = _milliseconds(lambda: normalise_index(content))
-    megabytes = len(content) / 1e6
+    how = f"{quick:.1f} ms of {whole:.0f} ms; {len(content) / 1e6:.1f} MB"
     return [
-        Figure(f"{what}: {chart} found, of a whole parse", 100 * quick / whole, "%", how=how)
-        for how in [f"{quick:.1f} ms of {whole:.0f} ms; {megabytes:.1f} MB"]
+        Figure(f"{what}: a version of {chart} found, of a whole parse", 100 * quick / whole, "%", how=how)
     ]
 
 

@@ -1,16 +1,18 @@
 """The gateway's application on an event loop that is watched: ``python -m bench.lagging``.
 
 It does what a worker of ``gateway serve`` does, and a timer beside it notes how late it fires. A line on
-standard input is answered with the delays since the line before, in milliseconds.
+standard input is answered with what was noted since the line before.
 """
 
 import asyncio
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 
@@ -30,6 +32,18 @@ from gateway.store.data_dir import DataDir
 _EVERY_SECONDS = 0.002
 
 
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How late the loop was, and how long its thread was ready and had no CPU meanwhile."""
+
+    milliseconds: float
+    starved_milliseconds: float
+
+    @property
+    def own_milliseconds(self) -> float:
+        return max(self.milliseconds - self.starved_milliseconds, 0.0)
+
+
 class Watched:
     """The process, as the bench talks with it."""
 
@@ -37,12 +51,12 @@ class Watched:
         self._process = process
         self.port = int(first_line(process))
 
-    def lags(self) -> Sequence[float]:
-        """How late the timer was, each time since this was asked before; milliseconds, in order of size."""
+    def lags(self) -> Sequence[Lag]:
+        """How late the timer was, each time since this was asked before."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return sorted(json.loads(first_line(self._process)))
+        return [Lag(*pair) for pair in json.loads(first_line(self._process))]
 
 
 @contextmanager
@@ -56,20 +70,27 @@ def watched(data_dir: Path, upstream: Upstream) -> Iterator[Watched]:
 class _Sampler:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._lags: list[float] = []
+        self._schedstat = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+        self._lags: list[tuple[float, float]] = []
         self._wait()
 
     def report(self) -> None:
         sys.stdin.readline()
-        print(json.dumps([round(lag * 1000, 3) for lag in self._lags]), flush=True)
+        print(json.dumps(self._lags), flush=True)
         self._lags.clear()
 
     def _wait(self) -> None:
-        self._loop.call_later(_EVERY_SECONDS, self._note, time.perf_counter() + _EVERY_SECONDS)
+        due = time.perf_counter() + _EVERY_SECONDS
+        self._loop.call_later(_EVERY_SECONDS, self._note, due, self._starved_milliseconds())
 
-    def _note(self, due: float) -> None:
-        self._lags.append(max(time.perf_counter() - due, 0.0))
+    def _note(self, due: float, starved_before: float) -> None:
+        milliseconds = max(time.perf_counter() - due, 0.0) * 1000
+        self._lags.append((milliseconds, self._starved_milliseconds() - starved_before))
         self._wait()
+
+    def _starved_milliseconds(self) -> float:
+        """How long this thread has waited for a CPU so far, as the kernel counts it."""
+        return int(os.pread(self._schedstat, 100, 0).split()[1]) / 1e6
 
 
 async def main(settings: Settings) -> None:

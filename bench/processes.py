@@ -11,6 +11,7 @@ from pathlib import Path
 
 _PATIENCE_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+_LONGEST_SECONDS = 120.0
 
 
 @contextmanager
@@ -50,7 +51,11 @@ def first_line(process: subprocess.Popen[str]) -> str:
 def output_of(*arguments: str | Path) -> str:
     """Run a Python module to its end; return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", *map(str, arguments)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=_LONGEST_SECONDS,
     )
     return done.stdout
 
