@@ -161,16 +161,19 @@ def create_app(gateway: Gateway, is_stopping: Callable[[], bool] = _never) -> AS
         is_ready = False
         await gateway.close()
 
-    registry = with_errors(registry_app(gateway.puller, time.time, gateway.own_hosts))
-    routes = [*health_routes(version(), lambda: is_ready and not is_stopping()), Mount("/", app=registry)]
-    starlette = Starlette(routes=routes, lifespan=lifespan)
+    registry = registry_app(gateway.puller, time.time, gateway.own_hosts)
+    health = health_routes(version(), lambda: is_ready and not is_stopping())
+    starlette = Starlette(routes=[*health, Mount("/", app=with_errors(registry))], lifespan=lifespan)
     starlette.router.redirect_slashes = False
     settings = gateway.settings
     return Gate(_with_shortcut(registry, starlette), access_log(settings.log_level, settings.log_format))
 
 
 def _with_shortcut(registry: ASGIApp, app: ASGIApp) -> ASGIApp:
-    """Hand the distribution API to the registry at once: routing costs as much as a manifest that is held."""
+    """Hand the distribution API to the registry at once: routing costs as much as a manifest that is held.
+
+    Its errors are the gate's to answer; Starlette would answer others' by its own page.
+    """
 
     def front(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         is_registry = scope["type"] == "http" and "/v2/" in scope["path"]

@@ -28,12 +28,17 @@ def with_errors(app: ASGIApp) -> ASGIApp:
         try:
             await app(scope, receive, noting_send)
         except Exception as error:
-            if has_started:  # cut short of Content-Length: the client sees that it is not whole
-                log.warning("answer_cut", path=shown_path(scope), cause=ascii(error))
-                raise
-            await send_answer(send, error_answer(_told(error, scope)), is_head=scope["method"] == "HEAD")
+            await answer_failure(error, scope, send, has_started=has_started)
 
     return guarded
+
+
+async def answer_failure(error: Exception, scope: Scope, send: Send, *, has_started: bool) -> None:
+    """Answer with what an error says; raise it again where an answer is under way already."""
+    if has_started:  # cut short of Content-Length: the client sees that it is not whole
+        log.warning("answer_cut", path=shown_path(scope), cause=ascii(error))
+        raise error
+    await send_answer(send, error_answer(_told(error, scope)), is_head=scope["method"] == "HEAD")
 
 
 def log_refused(error: OciError, scope: Scope) -> None:

@@ -9,7 +9,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.oci.errors import OciError, Situation
-from gateway.web.errors import log_refused, shown_path
+from gateway.web.errors import answer_failure, log_refused, shown_path
 from gateway.web.responses import error_answer, send_answer
 
 log = structlog.get_logger("gateway.access")
@@ -28,7 +28,7 @@ def _log_request(**fields: object) -> None:
 
 
 class Gate:
-    """Wraps the application. What it refuses by itself also ends the connection.
+    """Wraps the application, and answers its errors. What it refuses by itself also ends the connection.
 
     ``record`` is given what there is to say of each request, as keywords.
     """
@@ -56,6 +56,8 @@ class Gate:
                 log_refused(refused, scope)
                 answer = error_answer(refused, [(b"connection", b"close")])
                 await send_answer(watched, answer, is_head=scope["method"] == "HEAD")
+        except Exception as error:
+            await answer_failure(error, scope, watched, has_started=watched.status != 0)
         finally:
             self._record(
                 method=scope["method"],

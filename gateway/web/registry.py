@@ -1,6 +1,6 @@
 """The OCI distribution API, read-only: /v2/ and all that lies below it."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
@@ -44,6 +44,7 @@ _MAX_QUERIES = 16
 _PATHS = 2000
 
 Query = dict[str, str]
+RequestHeaders = dict[bytes, bytes]
 
 
 def registry_app(puller: Puller, now: Callable[[], float], own_hosts: frozenset[str]) -> ASGIApp:
@@ -53,8 +54,8 @@ def registry_app(puller: Puller, now: Callable[[], float], own_hosts: frozenset[
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         query = _parse_query(scope["query_string"])
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        namespace = _namespace(query.get("ns"), headers.get("host"), own_hosts)
+        headers = dict(scope["headers"])
+        namespace = _namespace(query.get("ns"), headers.get(b"host", b"").decode("latin-1"), own_hosts)
         asked = parse(scope["path"], namespace)
         if asked is None:
             raise OciError(Situation.NAME_NOT_KNOWN, "this is an OCI registry: its API is at /v2/")
@@ -75,7 +76,7 @@ class Registry:
         self._now = now
 
     async def answer(
-        self, asked: Asked, query: Query, headers: dict[str, str], *, is_head: bool
+        self, asked: Asked, query: Query, headers: RequestHeaders, *, is_head: bool
     ) -> Answer | BlobAnswer:
         match asked:
             case ManifestAsked(name, reference):
@@ -94,11 +95,10 @@ class Registry:
             case Base():
                 return json_answer({})
 
-    def _manifest(self, pulled: Pulled, headers: dict[str, str], *, is_tag: bool) -> Answer:
+    def _manifest(self, pulled: Pulled, headers: RequestHeaders, *, is_tag: bool) -> Answer:
         manifest = pulled.manifest
         own = [
-            (b"docker-content-digest", str(manifest.digest).encode()),
-            (b"etag", etag(manifest.digest)),
+            *_content_headers(manifest.digest),
             (b"cache-control", b"no-cache") if is_tag else IMMUTABLE,
             (b"x-cache", pulled.cache.encode()),
         ]
@@ -106,23 +106,23 @@ class Registry:
             own.append((b"x-cache-source", pulled.source.encode()))
         if pulled.confirmed_at is not None:
             own.append((b"age", b"%d" % max(self._now() - pulled.confirmed_at, 0)))
-        if is_known(headers.get("if-none-match"), manifest.digest):
+        if is_known(headers.get(b"if-none-match"), manifest.digest):
             return Answer(304, own)
         return body_answer(200, manifest.media_type.encode(), manifest.content, own)
 
-    async def _blob_head(self, name: Repository, digest: Digest, headers: dict[str, str]) -> Answer:
+    async def _blob_head(self, name: Repository, digest: Digest, headers: RequestHeaders) -> Answer:
         descriptor = await self._puller.describe_blob(name, digest)
-        if is_known(headers.get("if-none-match"), digest):
+        if is_known(headers.get(b"if-none-match"), digest):
             return _unchanged_blob(digest)
         return Answer(200, _blob_headers(digest, descriptor.size))
 
-    async def _blob(self, name: Repository, digest: Digest, headers: dict[str, str]) -> Answer | BlobAnswer:
+    async def _blob(self, name: Repository, digest: Digest, headers: RequestHeaders) -> Answer | BlobAnswer:
         blob = await self._puller.blob(name, digest)
-        if is_known(headers.get("if-none-match"), digest):
+        if is_known(headers.get(b"if-none-match"), digest):
             blob.close()
             return _unchanged_blob(digest)
         try:
-            part = parse_range(headers.get("range"), blob.size)
+            part = parse_range(headers.get(b"range", b"").decode("latin-1") or None, blob.size)
         except OciError as error:
             blob.close()
             return error_answer(error, [(b"content-range", unsatisfied_range(blob.size).encode())])
@@ -154,12 +154,16 @@ def _unchanged_blob(digest: Digest) -> Answer:
     return Answer(304, [(b"etag", etag(digest)), IMMUTABLE])
 
 
+@lru_cache(_PATHS)
+def _content_headers(digest: Digest) -> Sequence[tuple[bytes, bytes]]:
+    return ((b"docker-content-digest", str(digest).encode()), (b"etag", etag(digest)))
+
+
 def _blob_headers(digest: Digest, size: int) -> Headers:
     return [
         (b"content-type", OCTET_STREAM.encode()),
         (b"content-length", b"%d" % size),
-        (b"docker-content-digest", str(digest).encode()),
-        (b"etag", etag(digest)),
+        *_content_headers(digest),
         (b"accept-ranges", b"bytes"),
         (b"content-security-policy", b"sandbox"),
         (b"x-cache", b"hit"),
@@ -171,7 +175,7 @@ def _link(next_page: str | None) -> Headers:
     return [] if next_page is None else [(b"link", next_page.encode())]
 
 
-def _namespace(asked: str | None, host: str | None, own_hosts: Collection[str]) -> Repository | None:
+def _namespace(asked: str | None, host: str, own_hosts: Collection[str]) -> Repository | None:
     return None if asked is None or asked == host or asked in own_hosts else parse_namespace(asked)
 
 

@@ -68,12 +68,12 @@ def etag(digest: Digest) -> bytes:
     return f'"{digest}"'.encode()
 
 
-def is_known(if_none_match: str | None, digest: Digest) -> bool:
+def is_known(if_none_match: bytes | None, digest: Digest) -> bool:
     """Whether the client says that it has this content (RFC 9110, §13.1.2)."""
     if if_none_match is None:
         return False
-    tags = [text.strip().removeprefix("W/") for text in if_none_match.split(",")]
-    return "*" in tags or f'"{digest}"' in tags
+    tags = [text.strip().removeprefix(b"W/") for text in if_none_match.split(b",")]
+    return b"*" in tags or etag(digest) in tags
 
 
 async def send_answer(
