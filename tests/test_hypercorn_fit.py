@@ -19,6 +19,8 @@ from gateway.web.gate import Gate
 from gateway.web.responses import BlobAnswer, send_answer
 from tests.web.live import App, Receive, Send
 
+pytestmark = pytest.mark.slow
+
 SIZE = 256 << 20
 _MAX_BACKLOG_IN_TCP_INFO = 28  # what a listening socket has in the place of tcpi_sacked
 LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from gateway.helm.index_quotes import is_outside_quotes
 
+pytestmark = pytest.mark.slow
+
 _PARTS = st.sampled_from(
     (
         "a",

@@ -9,6 +9,8 @@ from gateway.helm.index_whole import BrokenIndex, find_in_normalised
 from gateway.sources.index_child import normalise_in_child
 from tests.helm.archives import CHART
 
+pytestmark = pytest.mark.slow
+
 INDEX = b"{apiVersion: v1, entries: {demo: [{name: demo, version: 1.0.0}]}}"
 
 
