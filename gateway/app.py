@@ -2,13 +2,12 @@
 
 import importlib.metadata
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from starlette.applications import Starlette
-from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.readers import admit_anyone
@@ -33,7 +32,6 @@ from gateway.store.engine import Engines, open_sqlite
 from gateway.store.generation import MappedGeneration
 from gateway.store.index_shelf import IndexShelf
 from gateway.store.memory import Memory
-from gateway.web.errors import with_errors
 from gateway.web.gate import Gate
 from gateway.web.health import health_routes
 from gateway.web.registry import registry_app
@@ -163,21 +161,17 @@ def create_app(gateway: Gateway, is_stopping: Callable[[], bool] = _never) -> AS
 
     registry = registry_app(gateway.puller, time.time, gateway.own_hosts)
     health = health_routes(version(), lambda: is_ready and not is_stopping())
-    starlette = Starlette(routes=[*health, Mount("/", app=with_errors(registry))], lifespan=lifespan)
-    starlette.router.redirect_slashes = False
     settings = gateway.settings
-    return Gate(_with_shortcut(registry, starlette), access_log(settings.log_level, settings.log_format))
+    app = _front(registry, Starlette(routes=health, lifespan=lifespan), frozenset(one.path for one in health))
+    return Gate(app, access_log(settings.log_level, settings.log_format))
 
 
-def _with_shortcut(registry: ASGIApp, app: ASGIApp) -> ASGIApp:
-    """Hand the distribution API to the registry at once: routing costs as much as a manifest that is held.
-
-    Its errors are the gate's to answer; Starlette would answer others' by its own page.
-    """
+def _front(registry: ASGIApp, starlette: ASGIApp, own_paths: Collection[str]) -> ASGIApp:
+    """Hand all but Starlette's own to the registry at once: routing costs as much as a manifest in memory."""
 
     def front(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        is_registry = scope["type"] == "http" and "/v2/" in scope["path"]
-        return (registry if is_registry else app)(scope, receive, send)
+        is_registry = scope["type"] == "http" and scope["path"] not in own_paths
+        return (registry if is_registry else starlette)(scope, receive, send)
 
     return front
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import structlog
 
 from gateway.oci.digest import Digest
-from gateway.oci.manifest import EdgeKind, ManifestError, parse_manifest
+from gateway.oci.manifest import ManifestError, parse_manifest
 from gateway.oci.outcomes import Corrupt, Missing, Outcome, Unavailable, UnknownHost
 from gateway.rules.route import Route
 from gateway.sources.base import Fetched, Found, Source
@@ -76,7 +76,6 @@ class Fetcher:
         fetched = await found.fetch()
         kept = _kept(fetched)
         now = self._now()
-        layers = [edge.descriptor.digest for edge in kept.parsed.edges if edge.kind is EdgeKind.LAYER]
         row = TagRow(
             target=route.target,
             variant=route.variant.value,
@@ -85,7 +84,7 @@ class Fetcher:
             digest=fetched.manifest.digest,
             version=found.version,
             is_exact=found.is_exact,
-            upstream_digest=found.upstream_digest or layers[0],
+            upstream_digest=found.upstream_digest or kept.parsed.layers[0].digest,
             seen_digest=None,
             origin=fetched.origin,
             kept_at=now,

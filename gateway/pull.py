@@ -23,7 +23,7 @@ from gateway.oci.reference import Reference, is_tag
 from gateway.oci.repository import Repository
 from gateway.refusals import refusal, unavailable
 from gateway.rules.route import Route
-from gateway.sources.base import Source
+from gateway.sources.base import COLD_SECONDS, STALE_SECONDS, Source
 from gateway.store.blobs import BlobStore, OpenBlob, StorageFailed
 from gateway.store.catalog import Catalog
 from gateway.store.memory import HeldManifest, Memory
@@ -31,8 +31,6 @@ from gateway.store.rows import TagRow
 
 log = structlog.get_logger(__name__)
 
-STALE_DEADLINE_SECONDS: Final = 2.5
-COLD_DEADLINE_SECONDS: Final = 30.0
 SEARCHED_VERSIONS: Final = 25
 _REMEMBERED_MISSES: Final = 10_000
 
@@ -64,8 +62,8 @@ class Pulled:
 class Deadlines:
     """How long a client waits: with a stale copy at hand, and without."""
 
-    stale_seconds: float = STALE_DEADLINE_SECONDS
-    cold_seconds: float = COLD_DEADLINE_SECONDS
+    stale_seconds: float = STALE_SECONDS
+    cold_seconds: float = COLD_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,10 +115,6 @@ def image_index(descriptors: Iterable[Descriptor]) -> bytes:
     return dump_compact({"schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX, "manifests": manifests})
 
 
-def empty_image_index() -> bytes:
-    return image_index(())
-
-
 def _read(content: bytes) -> Json:
     try:
         return parse_json(content, MAX_SIZE_BYTES)

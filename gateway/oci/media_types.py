@@ -7,5 +7,4 @@ DOCKER_MANIFEST_LIST = "application/vnd.docker.distribution.manifest.list.v2+jso
 HELM_CONFIG = "application/vnd.cncf.helm.config.v1+json"
 HELM_CHART_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 HELM_PROVENANCE_LAYER = "application/vnd.cncf.helm.chart.provenance.v1.prov"
-EMPTY_JSON = "application/vnd.oci.empty.v1+json"
 OCTET_STREAM = "application/octet-stream"

@@ -3,12 +3,15 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest
 from gateway.oci.outcomes import Outcome
 from gateway.rules.route import Route
+
+STALE_SECONDS: Final = 2.5  # how long upstream is waited for where something is held, in all
+COLD_SECONDS: Final = 30.0  # and where nothing is
 
 
 class SinkWriter(Protocol):

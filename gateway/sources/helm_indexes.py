@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 from anyio import to_thread
@@ -19,6 +19,7 @@ from gateway.oci.outcomes import Corrupt, MissingName, Outcome, Unavailable, Unk
 from gateway.oci.urls import HttpUrl
 from gateway.rules.model import UpstreamKind
 from gateway.rules.route import Route
+from gateway.sources.base import COLD_SECONDS, STALE_SECONDS
 from gateway.sources.http import Answer, Http
 from gateway.sources.index_reader import (
     IndexReader,
@@ -33,8 +34,6 @@ log = structlog.get_logger(__name__)
 
 _HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 _ALL: frozenset[str] = frozenset()
-STALE_SECONDS: Final = 2.5  # an index that is held is waited for no longer than this
-COLD_SECONDS: Final = 30.0
 
 
 class Shelf(ReadingShelf, Protocol):

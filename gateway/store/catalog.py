@@ -5,7 +5,6 @@ from typing import TypeVar, TypeVarTuple
 
 from anyio import to_thread
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
@@ -13,7 +12,6 @@ from gateway.oci.manifest import Manifest
 from gateway.oci.target import Target
 from gateway.store import catalog_reads as reads
 from gateway.store import catalog_writes as writes
-from gateway.store.blobs import StorageFailed
 from gateway.store.engine import Engines
 from gateway.store.generation import Generation
 from gateway.store.rows import HeldRow, KeptManifest, TagRow
@@ -82,9 +80,6 @@ class Catalog:
         """Note that upstream was asked: it still has the tag, at ``seen_digest`` where that is another."""
         await self._write(writes.confirm_tag, row, confirmed_at, seen_digest)
 
-    async def note_name(self, name: str, target: Target, now: float) -> None:
-        await self._write(writes.note_name, name, target, now)
-
     async def _read(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         return await to_thread.run_sync(self._run_read, query, *arguments)
 
@@ -92,18 +87,12 @@ class Catalog:
         await to_thread.run_sync(self._run_write, command, *arguments)
 
     def _run_read(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-        try:
-            with self._engines.reader.connect() as connection:
-                return query(connection, *arguments)
-        except SQLAlchemyError as error:
-            raise StorageFailed("the catalog cannot be read") from error
+        with self._engines.reading() as connection:
+            return query(connection, *arguments)
 
     def _run_write(self, command: Callable[[Connection, *Ts], bool], *arguments: *Ts) -> None:
         """Run a command; it says whether it changed what a memory cache may hold."""
-        try:
-            with self._engines.writer.begin() as connection:
-                changed = command(connection, *arguments)
-        except SQLAlchemyError as error:
-            raise StorageFailed("the catalog cannot be written") from error
+        with self._engines.writing() as connection:
+            changed = command(connection, *arguments)
         if changed:
             self.generation.advance()

@@ -1,11 +1,16 @@
 """Opens the catalog's database: one engine to read, one to write, both on the same file."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.store.blobs import StorageFailed
 
 _BUSY_SECONDS = 10
 
@@ -16,6 +21,24 @@ class Engines:
 
     reader: Engine
     writer: Engine
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to read on; what the database refuses is StorageFailed."""
+        try:
+            with self.reader.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StorageFailed("the catalog cannot be read") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction to write in; what the database refuses is StorageFailed, and nothing is written."""
+        try:
+            with self.writer.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StorageFailed("the catalog cannot be written") from error
 
     def dispose(self) -> None:
         self.reader.dispose()

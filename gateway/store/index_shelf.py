@@ -3,11 +3,10 @@
 from anyio import to_thread
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.helm.shelved import ShelvedIndex
 from gateway.oci.digest import Digest
-from gateway.store.blobs import BlobStore, StorageFailed, keep_bytes, read_whole
+from gateway.store.blobs import BlobStore, keep_bytes, read_whole
 from gateway.store.engine import Engines
 from gateway.store.tables import helm_indexes
 
@@ -54,11 +53,8 @@ class IndexShelf:
                 await self._blobs.delete(digest)
 
     def _find(self, url: str) -> ShelvedIndex | None:
-        try:
-            with self._engines.reader.connect() as connection:
-                row = connection.execute(select(helm_indexes).where(helm_indexes.c.url == url)).first()
-        except SQLAlchemyError as error:
-            raise StorageFailed("the catalog cannot be read") from error
+        with self._engines.reading() as connection:
+            row = connection.execute(select(helm_indexes).where(helm_indexes.c.url == url)).first()
         if row is None:
             return None
         return ShelvedIndex(
@@ -73,11 +69,8 @@ class IndexShelf:
 
     def _is_shelved(self, digest: Digest) -> bool:
         held = or_(helm_indexes.c.digest == str(digest), helm_indexes.c.normalised_digest == str(digest))
-        try:
-            with self._engines.reader.connect() as connection:
-                return connection.execute(select(helm_indexes.c.url).where(held)).first() is not None
-        except SQLAlchemyError as error:
-            raise StorageFailed("the catalog cannot be read") from error
+        with self._engines.reading() as connection:
+            return connection.execute(select(helm_indexes.c.url).where(held)).first() is not None
 
     def _upsert(self, shelved: ShelvedIndex) -> None:
         values = {
@@ -91,15 +84,9 @@ class IndexShelf:
             "forced_at": shelved.forced_at,
         }
         statement = upsert(helm_indexes).values(url=shelved.url, **values)
-        try:
-            with self._engines.writer.begin() as connection:
-                connection.execute(statement.on_conflict_do_update(index_elements=["url"], set_=values))
-        except SQLAlchemyError as error:
-            raise StorageFailed("the catalog cannot be written") from error
+        with self._engines.writing() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["url"], set_=values))
 
     def _update(self, which: ColumnElement[bool], values: dict[str, str | float]) -> None:
-        try:
-            with self._engines.writer.begin() as connection:
-                connection.execute(update(helm_indexes).where(which).values(**values))
-        except SQLAlchemyError as error:
-            raise StorageFailed("the catalog cannot be written") from error
+        with self._engines.writing() as connection:
+            connection.execute(update(helm_indexes).where(which).values(**values))

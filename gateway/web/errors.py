@@ -4,7 +4,7 @@ import secrets
 from http import HTTPStatus
 
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope, Send
 
 from gateway.oci.errors import OciError, Situation
 from gateway.refusals import unavailable
@@ -12,25 +12,6 @@ from gateway.store.blobs import StorageFailed
 from gateway.web.responses import error_answer, send_answer
 
 log = structlog.get_logger(__name__)
-
-
-def with_errors(app: ASGIApp) -> ASGIApp:
-    """Wrap an application: OciError is answered as it says, anything else as our own fault."""
-
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        has_started = False
-
-        async def noting_send(message: Message) -> None:
-            nonlocal has_started
-            has_started = True
-            await send(message)
-
-        try:
-            await app(scope, receive, noting_send)
-        except Exception as error:
-            await answer_failure(error, scope, send, has_started=has_started)
-
-    return guarded
 
 
 async def answer_failure(error: Exception, scope: Scope, send: Send, *, has_started: bool) -> None:

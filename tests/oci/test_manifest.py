@@ -18,7 +18,6 @@ from gateway.oci.manifest import (
     EdgeKind,
     Manifest,
     ManifestError,
-    empty_image_index,
     image_index,
     parse_manifest,
 )
@@ -199,7 +198,7 @@ def test_json_nests_64_deep_and_no_deeper() -> None:
 
 
 def test_an_image_index_of_ours_is_compact_and_reads_back() -> None:
-    assert empty_image_index() == (
+    assert image_index(()) == (
         b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
     )
     descriptor = Descriptor(media_types.OCI_MANIFEST, DIGEST, 5, {"b": "1", "a": "<2>"}, "x/y")
