@@ -194,10 +194,7 @@ class Puller:
         return None if manifest is None else HeldManifest(manifest, row)
 
     def _is_fresh(self, row: TagRow, route: Route) -> bool:
-        age_seconds = self._now() - row.confirmed_at
-        policy = route.policy
-        lasts_seconds = policy.recheck_for_seconds if row.is_exact else policy.fresh_for_seconds
-        return 0 <= age_seconds < lasts_seconds
+        return route.policy.is_fresh(row.confirmed_at, self._now(), is_exact=row.is_exact)
 
     async def _ask_upstream(self, route: Route, tag: str, held: HeldManifest | None) -> Pulled:
         key = (route.target, route.variant, tag)

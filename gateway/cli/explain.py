@@ -56,16 +56,14 @@ def _facts(told: Explanation) -> dict[str, object]:
 
 
 def _held(row: TagRow, told: Explanation) -> dict[str, object]:
-    policy = told.route.policy
-    lasts_seconds = policy.recheck_for_seconds if row.is_exact else policy.fresh_for_seconds
-    age_seconds = round(told.now - row.confirmed_at)
+    is_fresh = told.route.policy.is_fresh(row.confirmed_at, told.now, is_exact=row.is_exact)
     return {
         "tag": row.tag,
         "digest": str(row.digest),
         "source": row.source,
         "origin": row.origin,
-        "age_seconds": age_seconds,
-        "is_fresh": 0 <= age_seconds < lasts_seconds,
+        "age_seconds": round(told.now - row.confirmed_at),
+        "is_fresh": is_fresh,
     }
 
 

@@ -148,8 +148,7 @@ class HelmIndexes:
             return replace(held, was_asked=True, failure=failure)
 
     def _is_fresh(self, shelved: ShelvedIndex, route: Route) -> bool:
-        age_seconds = self._now() - shelved.confirmed_at
-        return 0 <= age_seconds < route.policy.fresh_for_seconds
+        return route.policy.is_fresh(shelved.confirmed_at, self._now(), is_exact=False)
 
     async def _ask(self, route: Route, wanted: Wanted, ask: Ask) -> LoadedIndex:
         """The flight. It looks again at what is held: another may have landed since its client looked."""
