@@ -32,7 +32,7 @@ test: setup clients ## all tests, with real clients (built or installed first, w
 unit: setup ## the quick tests only
 	$(IN_VENV) -m pytest --ignore tests/e2e -m "not slow" $(ARGS)
 
-clients: setup ## helm 3 and 4, crane and skopeo for the tests
+clients: setup ## helm 3 and 4, crane, oras and skopeo, and distribution's registries for the tests
 	$(IN_VENV) -m tests.install_clients
 
 check: setup ## formatting, lint, types, and whether the locks hold what pyproject.toml asks
@@ -54,7 +54,7 @@ lock: ## resolve the locks again after a change of pyproject.toml; upgrade=1 tak
 	"$(PYTHON)" -m venv "$$tools" && "$$tools/bin/pip" install --quiet $(UV) && \
 	lock() { "$$tools/bin/uv" pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		$(UPGRADE) "$$@" pyproject.toml; } && \
-	lock --output-file requirements.lock && \
+	lock --extra postgres --output-file requirements.lock && \
 	lock --extra dev --output-file requirements-dev.lock
 
 clean: ## remove the virtual environment and every cache inside this folder, never ./data

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 
-from bench import blobs, cold, convert, lag, start, warm
+from bench import big, blobs, cold, convert, dead, hung, lag, stampede, start, warm
 from bench.figures import Figure, as_table
 
 BENCHES = {
@@ -14,6 +14,10 @@ BENCHES = {
     "start": start.run,
     "lag": lag.run,
     "convert": convert.run,
+    "stampede": stampede.run,
+    "hung": hung.run,
+    "dead": dead.run,
+    "big": big.run,
 }
 
 

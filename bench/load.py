@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
+from math import inf
 
 import uvloop
 
@@ -23,9 +25,12 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Load:
+    """``p99_milliseconds``: from the request to the end of its answer."""
+
     answers: int
     received_bytes: int
     seconds: float
+    p99_milliseconds: float
 
     @property
     def per_second(self) -> float:
@@ -51,7 +56,13 @@ class _Answers(asyncio.BufferedProtocol):
         self.ask: Callable[[], None] = _not_yet
         self.answers = 0
         self.received_bytes = 0
+        self.milliseconds: list[float] = []
         self.failure: str | None = None
+        self._asked_at = 0.0
+
+    def ask_again(self) -> None:
+        self._asked_at = time.perf_counter()
+        self.ask()
 
     def get_buffer(self, _size: int) -> bytearray:
         return self._buffer
@@ -64,7 +75,8 @@ class _Answers(asyncio.BufferedProtocol):
             return
         if not self._body_left:
             self.answers += 1
-            self.ask()
+            self.milliseconds.append((time.perf_counter() - self._asked_at) * 1000)
+            self.ask_again()
 
     def connection_lost(self, _error: Exception | None) -> None:
         self.failure = self.failure or "the server closed a connection"
@@ -93,19 +105,22 @@ async def _run(port: int, path: str, connections: int, seconds: float) -> Load:
     opened = [await _open(port, request) for _ in range(connections)]
     await asyncio.sleep(seconds / 10)  # let it settle
     answers, received = _so_far(opened)
+    settled = [len(one.milliseconds) for one in opened]
     started = time.perf_counter()
     await asyncio.sleep(seconds)
     lasted = time.perf_counter() - started
     answers_then, received_then = _so_far(opened)
     if failures := [one.failure for one in opened if one.failure is not None]:
         raise RuntimeError(failures[0])
-    return Load(answers_then - answers, received_then - received, lasted)
+    taken = sorted(chain(*(one.milliseconds[start:] for one, start in zip(opened, settled, strict=True))))
+    p99 = taken[len(taken) * 99 // 100] if taken else inf
+    return Load(answers_then - answers, received_then - received, lasted, p99)
 
 
 async def _open(port: int, request: bytes) -> _Answers:
     transport, connection = await asyncio.get_running_loop().create_connection(_Answers, "127.0.0.1", port)
     connection.ask = partial(transport.write, request)
-    connection.ask()
+    connection.ask_again()
     return connection
 
 

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,9 @@ class Peak:
     megabytes: float = 0.0
 
 
-def worker_of(supervisor: int) -> int:
-    """The one worker process of a ``gateway serve``."""
-    (worker,) = psutil.Process(supervisor).children()
-    return worker.pid
+def workers_of(supervisor: int) -> Sequence[int]:
+    """The worker processes of a ``gateway serve``."""
+    return [worker.pid for worker in psutil.Process(supervisor).children()]
 
 
 def resident_megabytes(pid: int) -> float:

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,10 +69,18 @@ def free_port() -> int:
 
 def wait_until_listening(port: int) -> None:
     """Return once somebody listens; whether they answer is another question."""
+    wait_until(lambda: _is_listening(port))
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """For what another process does, and does not tell."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not so within {_PATIENCE_SECONDS:.0f} s")
         time.sleep(0.002)
-    raise RuntimeError(f"nobody listens on port {port}")
+
+
+def _is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

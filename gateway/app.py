@@ -4,7 +4,7 @@ import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from starlette.applications import Starlette
@@ -12,25 +12,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.readers import admit_anyone
 from gateway.logs import access_log
-from gateway.oci.repository import Repository
 from gateway.pull import Parts, Puller
 from gateway.rules.load import load_rules
 from gateway.rules.model import EgressMode, RuleSet
 from gateway.rules.route import Route, route
 from gateway.settings import Settings
-from gateway.sources.credentials import Secrets, verify
+from gateway.sources.assembly import Keeping, Sources, open_sources
+from gateway.sources.credentials import Secrets, docker_logins, verify
 from gateway.sources.egress import Resolver, resolve
-from gateway.sources.helm_indexes import HelmIndexes
-from gateway.sources.helm_repo import HelmRepo
 from gateway.sources.http import Http, HttpLimits, Observer, unobserved
 from gateway.sources.transports import Transports, verify_guard
 from gateway.sources.upstreams import Upstreams
 from gateway.store.blobs_directory import DirectoryBlobs
 from gateway.store.catalog import Catalog
 from gateway.store.data_dir import DataDir
-from gateway.store.engine import Engines, open_sqlite
-from gateway.store.generation import MappedGeneration
+from gateway.store.engine import Engines
+from gateway.store.generation import Generation
 from gateway.store.index_shelf import IndexShelf
+from gateway.store.instance import instance_id
 from gateway.store.memory import Memory
 from gateway.web.gate import Gate
 from gateway.web.health import health_routes
@@ -51,12 +50,11 @@ class Gateway:
     settings: Settings
     rule_set: RuleSet
     puller: Puller
-    source: HelmRepo
+    sources: Sources
     catalog: Catalog
     engines: Engines
-    generation: MappedGeneration
-    transports: Transports
-    route_of: Callable[[Repository], Route]
+    generation: Generation
+    instance_id: str
 
     @property
     def own_hosts(self) -> frozenset[str]:
@@ -70,8 +68,7 @@ class Gateway:
     async def close(self) -> None:
         """End what runs, close what is open."""
         await self.puller.drain()
-        await self.source.drain()
-        await self.transports.close()
+        await self.sources.close()
         self.engines.dispose()
         self.generation.close()
 
@@ -86,15 +83,20 @@ def read_rules(settings: Settings) -> RuleSet:
         content = path.read_bytes()
     except FileNotFoundError:
         if "RULES" not in settings.given:
-            return RuleSet()
+            return _checked(RuleSet(), settings)
         raise ConfigError(f"there is no rules file {path} (setting RULES)") from None
     except OSError as error:
         raise ConfigError(f"the rules file {path} cannot be read: {error.strerror}") from error
-    rule_set = load_rules(content, str(path))
-    problems = verify(_secrets(settings), rule_set)
+    return _checked(load_rules(content, str(path)), settings)
+
+
+def _checked(rule_set: RuleSet, settings: Settings) -> RuleSet:
+    """The rules with all that they name at hand, and with the places that Docker is signed in to."""
+    secrets = _secrets(settings)
+    problems = verify(secrets, rule_set)
     if problems:
-        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
-    return rule_set
+        raise ConfigError("\n".join(f"{settings.rules}: {problem}" for problem in problems))
+    return replace(rule_set, logins=docker_logins(secrets))
 
 
 class ConfigError(Exception):
@@ -112,33 +114,40 @@ def compose(
 ) -> Gateway:
     """Put the parts together; ``data_dir`` is prepared."""
     generation = data_dir.open_generation()
-    engines = open_sqlite(data_dir.catalog)
+    engines = data_dir.open_engines()
     catalog = Catalog(engines, generation)
     blobs = DirectoryBlobs(data_dir.blobs)
+    locks = data_dir.open_locks()
+    identity = instance_id(data_dir.instance)
     upstreams = Upstreams(
         rule_set, _secrets(settings), settings.offline, may_dial_private=settings.allow_private_networks
     )
-    transports = Transports(resolver)
-    http = Http(upstreams, transports, _limits(settings), observe)
-    shelf = IndexShelf(engines, blobs)
-    indexes = HelmIndexes(
-        http, shelf, lambda route: upstreams.home(route.target), time.time, settings.max_index_size_bytes
+    http = Http(upstreams, Transports(resolver), _limits(settings), observe, instance_id=identity)
+    keeping = Keeping(IndexShelf(engines, blobs), blobs, catalog, locks)
+    sources = open_sources(
+        http,
+        upstreams,
+        keeping,
+        max_index_bytes=settings.max_index_size_bytes,
+        max_chart_bytes=settings.max_chart_size_bytes,
+        now=time.time,
+        own_host=None if settings.public_url is None else settings.public_url.host,
     )
-    source = HelmRepo(http, indexes, blobs, settings.max_chart_size_bytes)
-    route_of = lru_cache(_ROUTES)(partial(route, rule_set))
     puller = Puller(
         Parts(
-            route_of=route_of,
+            route_of=lru_cache(_ROUTES)(partial(route, rule_set)),
             admit=admit,
-            source=source,
+            sources=sources.by_name,
             catalog=catalog,
             blobs=blobs,
             memory=Memory(_MEMORY_BYTES, generation),
             now=time.time,
+            locks=locks,
             is_offline=settings.offline or rule_set.egress.mode is EgressMode.OFFLINE,
+            max_blob_bytes=settings.max_blob_size_bytes,
         )
     )
-    return Gateway(settings, rule_set, puller, source, catalog, engines, generation, transports, route_of)
+    return Gateway(settings, rule_set, puller, sources, catalog, engines, generation, identity)
 
 
 def _never() -> bool:
@@ -153,13 +162,13 @@ def create_app(gateway: Gateway, is_stopping: Callable[[], bool] = _never) -> AS
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         nonlocal is_ready
         await verify_guard(Transports())
-        await gateway.transports.prepare()
+        await gateway.sources.http.prepare()
         is_ready = True
         yield
         is_ready = False
         await gateway.close()
 
-    registry = registry_app(gateway.puller, time.time, gateway.own_hosts)
+    registry = registry_app(gateway.puller, time.time, gateway.own_hosts, gateway.instance_id)
     health = health_routes(version(), lambda: is_ready and not is_stopping())
     settings = gateway.settings
     app = _front(registry, Starlette(routes=health, lifespan=lifespan), frozenset(one.path for one in health))
@@ -177,7 +186,7 @@ def _front(registry: ASGIApp, starlette: ASGIApp, own_paths: Collection[str]) ->
 
 
 def _secrets(settings: Settings) -> Secrets:
-    return Secrets(settings.secrets, settings.secrets_dir)
+    return Secrets(settings.secrets, settings.secrets_dir, settings.docker_config)
 
 
 def _limits(settings: Settings) -> HttpLimits:

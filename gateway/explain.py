@@ -1,12 +1,13 @@
 """The decisions of a pull, told instead of done: where a name leads, who would be asked, what is held."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.helm.version import resolve
 from gateway.oci.digest import Digest
 from gateway.oci.location import Location
 from gateway.oci.repository import Repository
+from gateway.rules.model import SourceName
 from gateway.rules.route import Route
 from gateway.sources.base import Source
 from gateway.store.catalog import Catalog
@@ -40,7 +41,7 @@ class Explanation:
 async def explain(
     location: Location,
     route_of: Callable[[Repository], Route],
-    sources: Sequence[Source],
+    sources: Mapping[SourceName, Source],
     catalog: Catalog,
     now: float,
     *,
@@ -49,7 +50,7 @@ async def explain(
     """Tell what a pull of ``location`` would do; nothing is dialled. Raise OciError where it would."""
     route = route_of(location.name)
     rows = await catalog.find_versions(route.target, route.variant.value)
-    chain = [SourceTold(source.name, source.tells(route)) for source in sources]
+    chain = [SourceTold(name.value, sources[name].tells(route)) for name in route.chain]
     return Explanation(location, None, route, chain, _meant(location, rows), now, is_offline)
 
 

@@ -1,69 +1,41 @@
 """The use case: a name and a reference become content, from what is held or from upstream."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import structlog
-from cachetools import LRUCache
 
+from gateway.blob_pull import BlobParts, BlobPuller
 from gateway.fetch import Fetcher
-from gateway.flights import Flights
-from gateway.helm.version import resolve, tag_of
+from gateway.flights import Flights, Locks
+from gateway.helm.version import resolve
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.manifest import Manifest
-from gateway.oci.outcomes import Missing, Outcome
-from gateway.oci.reference import Reference, is_tag
+from gateway.oci.outcomes import Missing, Outcome, UnknownHost
+from gateway.oci.reference import Reference
 from gateway.oci.repository import Repository
-from gateway.refusals import refusal, unavailable
+from gateway.oci.target import Target
+from gateway.pulled import Cache, Listed, Pulled, PulledBlob
+from gateway.referrals import Referrals
+from gateway.rules.freshness import Standing
+from gateway.rules.model import Access, Deleted, SourceName
 from gateway.rules.route import Route
-from gateway.sources.base import COLD_SECONDS, STALE_SECONDS, Source
-from gateway.store.blobs import BlobStore, OpenBlob, StorageFailed
+from gateway.search import Search
+from gateway.sources.base import Source
+from gateway.store.blobs import BlobStore, StorageFailed
 from gateway.store.catalog import Catalog
 from gateway.store.memory import HeldManifest, Memory
-from gateway.store.rows import TagRow
+from gateway.tag_lists import TagLists
+from gateway.waiting import Deadlines, Pauses, Refusals
 
 log = structlog.get_logger(__name__)
 
-SEARCHED_VERSIONS: Final = 25
-_REMEMBERED_MISSES: Final = 10_000
-
-
-class Cache(StrEnum):
-    """Where an answer came from."""
-
-    HIT = "hit"
-    MISS = "miss"
-    STALE = "stale"
-    JOINED = "joined"
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """A manifest for a client.
-
-    ``source`` and ``confirmed_at`` (when upstream last stood by the tag, seconds since the epoch) are None
-    for what was asked by digest: a digest needs nobody to stand by it.
-    """
-
-    manifest: Manifest
-    cache: Cache
-    source: str | None = None
-    confirmed_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a client waits: with a stale copy at hand, and without."""
-
-    stale_seconds: float = STALE_SECONDS
-    cold_seconds: float = COLD_SECONDS
+MAX_BLOB_BYTES = 20 << 30
+DEADLINES = Deadlines()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +44,15 @@ class Parts:
 
     route_of: Callable[[Repository], Route]
     admit: Callable[[Route], None]
-    source: Source
+    sources: Mapping[SourceName, Source]
     catalog: Catalog
     blobs: BlobStore
     memory: Memory
     now: Callable[[], float]
+    locks: Locks | None = None
     is_offline: bool = False
-    deadlines: Deadlines = Deadlines()
+    deadlines: Deadlines = DEADLINES
+    max_blob_bytes: int = MAX_BLOB_BYTES
 
 
 class Puller:
@@ -87,18 +61,21 @@ class Puller:
     def __init__(self, parts: Parts) -> None:
         self._route_of = parts.route_of
         self._admit = parts.admit
-        self._source = parts.source
-        self._fetcher = Fetcher(parts.source, parts.catalog, parts.now)
         self._catalog = parts.catalog
-        self._blobs = parts.blobs
         self._memory = parts.memory
         self._now = parts.now
         self._is_offline = parts.is_offline
         self._deadlines = parts.deadlines
-        self._pulls: Flights[HeldManifest] = Flights()
-        self._searches: Flights[None] = Flights()
-        self._heals: Flights[None] = Flights()
-        self._misses: LRUCache[Hashable, tuple[OciError, float]] = LRUCache(_REMEMBERED_MISSES)
+        self._fetcher = Fetcher(parts.sources, parts.catalog, parts.now)
+        self._search = Search(self._fetcher, parts.catalog, parts.now)
+        self._blobs = BlobPuller(_blob_parts(parts, self._fetcher))
+        about = (self._fetcher, parts.catalog, parts.now)
+        self._tag_lists = TagLists(*about, parts.locks, parts.deadlines, is_offline=parts.is_offline)
+        self._referrals = Referrals(*about, parts.deadlines, is_offline=parts.is_offline)
+        self._pulls: Flights[HeldManifest] = Flights("manifest", parts.locks)
+        self._searches: Flights[None] = Flights("digest", parts.locks)
+        self._refusals = Refusals(parts.now)
+        self._pauses = Pauses(parts.now)
 
     def route(self, name: Repository) -> Route:
         """Return where a name leads, if whoever asks may go there; else raise OciError."""
@@ -113,43 +90,17 @@ class Puller:
             return await self._manifest_by_digest(route, reference)
         return await self._manifest_by_tag(route, reference.name)
 
-    async def blob(self, name: Repository, digest: Digest) -> OpenBlob:
+    async def blob(self, name: Repository, digest: Digest) -> PulledBlob:
         """Return a blob, open for reading; the caller closes it."""
-        route = self.route(name)
-        size_bytes = await self._require_right(route, digest)
-        opened = await self._open(digest, size_bytes)
-        if opened is not None:
-            return opened
-        log.warning("blob_vanished", target=str(route.target), digest=str(digest))
-        await self._heal(route, digest)
-        opened = await self._open(digest, size_bytes)
-        if opened is None:
-            raise OciError(Situation.BLOB_NOT_KNOWN, f"{name} has lost its blob {digest}")
-        return opened
+        return await self._blobs.open(self.route(name), digest)
 
     async def describe_blob(self, name: Repository, digest: Digest) -> Descriptor:
         """What a manifest of this repository says of a blob; nobody is dialled."""
-        route = self.route(name)
-        descriptor = await self._catalog.find_edge(route.target, digest)
-        if descriptor is None:
-            raise _no_blob(route, digest)
-        return descriptor
+        return await self._blobs.describe(self.route(name), digest)
 
-    async def tags(self, name: Repository) -> list[str]:
+    async def tags(self, name: Repository) -> Listed:
         """Return the tags upstream has, joined with those held; only the held ones while upstream is away."""
-        route = self.route(name)
-        held = await self._catalog.tags_of(route.target)
-        upstream: set[str] = set()
-        if not self._is_offline:
-            try:
-                upstream = set(await self._source.versions(route))
-            except Outcome as error:
-                if not held:
-                    raise refusal(error, self._source.name, Situation.NAME_NOT_KNOWN) from error
-                log.warning("tags_from_cache", target=str(route.target), reason=error.message)
-        if not held and not upstream and self._is_offline:
-            raise OciError(Situation.NAME_NOT_KNOWN, f"offline, and nothing of {name} is held")
-        return sorted({tag for version in held | upstream if is_tag(tag := tag_of(version))})
+        return await self._tag_lists.list(self.route(name))
 
     async def repositories(self) -> list[str]:
         """Return the names clients asked for, as far as they still lead to something held."""
@@ -159,81 +110,106 @@ class Puller:
         return sorted(names)
 
     async def referrers(self, name: Repository, digest: Digest) -> list[Descriptor]:
-        """Return descriptors of what is held and refers to ``digest``."""
-        return await self._catalog.find_referrers(self.route(name).target, digest)
+        """Return descriptors of what refers to ``digest``, here or upstream."""
+        return await self._referrals.list(self.route(name), digest)
 
     async def drain(self) -> None:
         """End what still runs."""
-        for flights in (self._pulls, self._searches, self._heals):
-            await flights.drain()
+        for running in (
+            self._pulls,
+            self._searches,
+            self._search,
+            self._blobs,
+            self._tag_lists,
+            self._referrals,
+        ):
+            await running.drain()
 
     async def _manifest_by_tag(self, route: Route, tag: str) -> Pulled:
-        key = (str(route.target), route.variant.value, tag)
+        key = _key(route, tag)
         held = self._memory.find_tag(key)
-        if held is not None and self._is_fresh(held.row, route):
+        if held is not None and self._serves_at_once(route, held):
             return _pulled(held, Cache.HIT)
         generation = self._memory.generation()
         held = await self._held_tag(route, tag)
-        if held is not None and (self._is_offline or self._is_fresh(held.row, route)):
+        if held is not None and (self._is_offline or self._serves_at_once(route, held)):
             self._memory.keep_tag(key, held, generation)
             return _pulled(held, Cache.HIT)
         if self._is_offline:
             raise OciError(Situation.MANIFEST_NOT_KNOWN, f"offline, and {route.name}:{tag} is not held")
-        return await self._ask_upstream(route, tag, held)
+        if held is None or self._fetcher.standing(route, held.row) is Standing.EXPIRED:
+            return await self._cold(route, tag, Cache.MISS if held is None else Cache.HIT)
+        return await self._confirmed_or_stale(route, tag, held)
+
+    def _serves_at_once(self, route: Route, held: HeldManifest) -> bool:
+        """Fresh, from a source that this route would ask."""
+        is_of_chain = held.row.source in route.chain
+        return is_of_chain and self._fetcher.standing(route, held.row) is Standing.FRESH
 
     async def _held_tag(self, route: Route, tag: str) -> HeldManifest | None:
-        """What is held under this very tag; offline also under the tag's other spellings."""
-        row = await self._catalog.find_tag(route.target, route.variant.value, tag)
-        if row is None and self._is_offline:
+        """What is held under this very tag; offline from any source, and also under other spellings."""
+        held = await self._fetcher.held(route, tag, of_any_source=self._is_offline)
+        if held is None and self._is_offline:
             rows = await self._catalog.find_versions(route.target, route.variant.value)
-            position = resolve(tag, [held.version for held in rows])
-            row = None if position is None else rows[position]
-        if row is None:
-            return None
-        manifest = await self._catalog.find_manifest(route.target, row.digest)
-        return None if manifest is None else HeldManifest(manifest, row)
+            position = resolve(tag, [row.version for row in rows])
+            if position is not None:
+                return await self._fetcher.held(route, rows[position].tag, of_any_source=True)
+        return held
 
-    def _is_fresh(self, row: TagRow, route: Route) -> bool:
-        return route.policy.is_fresh(row.confirmed_at, self._now(), is_exact=row.is_exact)
-
-    async def _ask_upstream(self, route: Route, tag: str, held: HeldManifest | None) -> Pulled:
-        key = (route.target, route.variant, tag)
-        if held is None:
-            self._raise_remembered(key)
-        cache = Cache.JOINED if self._pulls.is_running(key) else Cache.MISS if held is None else Cache.HIT
-        flight = self._pulls.launch(key, partial(self._fetcher.refresh, route, tag, held))
-        if held is not None:
-            return await self._confirmed_or_stale(flight, held, cache)
+    async def _cold(self, route: Route, tag: str, cache: Cache) -> Pulled:
+        """Nothing is held that may be served: upstream decides."""
+        key = _key(route, tag)
+        self._refusals.raise_remembered(key)
+        if self._pulls.is_running(key):
+            cache = Cache.JOINED
         try:
-            async with self._patience(f"{route.name}:{tag}"):
-                return _pulled(await asyncio.shield(flight), cache)
+            async with self._deadlines.patience(f"{route.name}:{tag}"):
+                return _pulled(await asyncio.shield(self._launch(route, tag)), cache)
         except Outcome as error:
-            raise self._remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+            raise self._refusals.remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
 
-    async def _confirmed_or_stale(
-        self, flight: asyncio.Task[HeldManifest], held: HeldManifest, cache: Cache
-    ) -> Pulled:
-        """What is held is served whatever goes wrong, be it with us."""
-        told = {"target": str(held.row.target), "tag": held.row.tag}
+    def _launch(self, route: Route, tag: str) -> asyncio.Task[HeldManifest]:
+        return self._pulls.launch(_key(route, tag), partial(self._refresh, route, tag, self._now()))
+
+    async def _refresh(self, route: Route, tag: str, asked_at: float) -> HeldManifest:
+        try:
+            return await self._fetcher.refresh(route, tag, asked_at)
+        except Outcome as error:
+            self._pauses.begin(_key(route, tag), route, error)
+            raise
+
+    async def _confirmed_or_stale(self, route: Route, tag: str, held: HeldManifest) -> Pulled:
+        """Upstream is waited for where that may help; what is held is served whatever goes wrong."""
+        key = _key(route, tag)
+        if self._pauses.is_on(key):
+            return _pulled(held, Cache.STALE)
+        age_seconds = self._pulls.age_seconds(key)
+        flight = self._launch(route, tag)
+        is_late = age_seconds is not None and age_seconds >= self._deadlines.stale_seconds
+        if is_late or self._need_not_wait(route, held):
+            return _pulled(held, Cache.STALE)
+        cache = Cache.HIT if age_seconds is None else Cache.JOINED
         try:
             async with asyncio.timeout(self._deadlines.stale_seconds):
                 return _pulled(await asyncio.shield(flight), cache)
-        except (TimeoutError, Outcome, StorageFailed) as error:
-            log.warning("served_stale", reason=str(error) or "no answer in time", **told)
-        except Exception:
-            log.exception("served_stale", **told)
+        except Exception as error:
+            self._raise_deletion(route, tag, error)
+            _tell_stale(route, tag, error)
         return _pulled(held, Cache.STALE)
 
-    @asynccontextmanager
-    async def _patience(self, what: str) -> AsyncIterator[None]:
-        """Bound the wait of a client for whom nothing is held."""
-        try:
-            async with asyncio.timeout(self._deadlines.cold_seconds):
-                yield
-        except TimeoutError as error:
-            raise unavailable(f"{what} is still being fetched: ask again") from error
-        except StorageFailed as error:
-            raise unavailable(f"{what} cannot be kept: {error}") from error
+    def _need_not_wait(self, route: Route, held: HeldManifest) -> bool:
+        """Little past fresh, or from an upstream that keeps others waiting just now: asked behind."""
+        if self._fetcher.standing(route, held.row) is Standing.JUST_STALE:
+            return True
+        return any(source.is_troubled(route) for source in self._fetcher.chain(route, held.row.source)[:1])
+
+    def _raise_deletion(self, route: Route, tag: str, error: Exception) -> None:
+        if not isinstance(error, Missing) or isinstance(error, UnknownHost):
+            return
+        if route.policy.deleted is Deleted.DROP:
+            raise self._refusals.remember(
+                _key(route, tag), route, error, Situation.MANIFEST_NOT_KNOWN
+            ) from error
 
     async def _manifest_by_digest(self, route: Route, digest: Digest) -> Pulled:
         manifest = await self._held_digest(route, digest)
@@ -241,13 +217,21 @@ class Puller:
             return Pulled(manifest, Cache.HIT)
         if self._is_offline:
             raise OciError(Situation.MANIFEST_NOT_KNOWN, f"offline, and {route.name}@{digest} is not held")
-        key = (route.target, route.variant)  # a search that found nothing speaks for every unknown digest
-        self._raise_remembered(key)
+        key = _key(route, str(digest))
+        self._refusals.raise_remembered(key)
+        cache = Cache.JOINED if self._searches.is_running(key) else Cache.MISS
+        search = partial(self._search.find, route, digest)
         try:
-            async with self._patience(f"{route.name}@{digest}"):
-                return Pulled(await self._search(route, digest), Cache.MISS, self._source.name)
+            async with self._deadlines.patience(f"{route.name}@{digest}"):
+                await self._searches.join(key, search)
         except Outcome as error:
-            raise self._remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+            raise self._refusals.remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+        manifest = await self._held_digest(route, digest)
+        if manifest is None:
+            raise OciError(
+                Situation.MANIFEST_NOT_KNOWN, f"{route.name}@{digest} is gone again: ask once more"
+            )
+        return Pulled(manifest, cache, await self._catalog.find_manifest_source(route.target, digest))
 
     async def _held_digest(self, route: Route, digest: Digest) -> Manifest | None:
         generation = self._memory.generation()
@@ -258,74 +242,6 @@ class Puller:
                 self._memory.keep_manifest(route.target, manifest, generation)
         return manifest
 
-    async def _search(self, route: Route, digest: Digest) -> Manifest:
-        """Look for a digest among the newest versions, with one search at a time for each target."""
-        key = (route.target, route.variant)
-        while True:
-            was_running = self._searches.is_running(key)
-            await self._searches.join(
-                key, partial(self._fetcher.fetch_newest, route, digest, SEARCHED_VERSIONS)
-            )
-            manifest = await self._held_digest(route, digest)
-            if manifest is not None:
-                return manifest
-            if not was_running:
-                raise Missing(
-                    f"none of the newest {SEARCHED_VERSIONS} versions of {route.name} is this digest"
-                )
-
-    async def _require_right(self, route: Route, digest: Digest) -> int:
-        """Content is served only where this target's own source delivered it; return its size in bytes."""
-        size_bytes = self._memory.find_blob_size(route.target, digest)
-        if size_bytes is None:
-            generation = self._memory.generation()
-            size_bytes = await self._catalog.find_blob_size(route.target, digest)
-            if size_bytes is None:
-                raise _no_blob(route, digest)
-            self._memory.keep_blob_size(route.target, digest, size_bytes, generation)
-        return size_bytes
-
-    async def _open(self, digest: Digest, size_bytes: int) -> OpenBlob | None:
-        """What has another size than was kept is as good as gone."""
-        try:
-            opened = await self._blobs.open(digest)
-            if opened is None or opened.size == size_bytes:
-                return opened
-            opened.close()
-            await self._blobs.delete(digest)
-        except StorageFailed as error:
-            raise unavailable(f"{digest} cannot be read: {error}") from error
-        return None
-
-    async def _heal(self, route: Route, digest: Digest) -> None:
-        """Fetch again what names a blob whose bytes are gone."""
-        if self._is_offline:
-            raise OciError(Situation.BLOB_NOT_KNOWN, f"offline, and the bytes of {digest} are gone")
-        try:
-            async with self._patience(str(digest)):
-                await self._heals.join((route.target, digest), partial(self._refetch, route, digest))
-        except Outcome as error:
-            raise refusal(error, self._source.name, Situation.BLOB_NOT_KNOWN) from error
-
-    async def _refetch(self, route: Route, digest: Digest) -> None:
-        """The flight. It looks again: another may have landed since its client looked."""
-        if await self._blobs.size(digest) is None:
-            rows = await self._catalog.find_tags_naming(route.target, digest)
-            for row in rows[:1]:
-                await self._fetcher.refetch(route, row)
-
-    def _raise_remembered(self, key: Hashable) -> None:
-        error, until = self._misses.get(key, (None, 0.0))
-        if error is not None and self._now() < until:
-            raise replace(error)  # an exception raised anew would keep every frame it went through
-
-    def _remember(self, key: Hashable, route: Route, outcome: Outcome, absent: Situation) -> OciError:
-        """Translate; and remember «nobody has it» for ``missing_for``, never an outage."""
-        error = refusal(outcome, self._source.name, absent)
-        if isinstance(outcome, Missing):
-            self._misses[key] = (replace(error), self._now() + route.policy.missing_for_seconds)
-        return error
-
     def _still_leads_to(self, name: str, target: str) -> bool:
         try:
             return str(self.route(Repository.parse(name)).target) == target
@@ -333,11 +249,39 @@ class Puller:
             return False
 
 
+def _blob_parts(parts: Parts, fetcher: Fetcher) -> BlobParts:
+    return BlobParts(
+        is_open_to_all=partial(_is_open_to_all, parts.route_of),
+        fetcher=fetcher,
+        catalog=parts.catalog,
+        blobs=parts.blobs,
+        memory=parts.memory,
+        locks=parts.locks,
+        deadlines=parts.deadlines,
+        now=parts.now,
+        max_blob_bytes=parts.max_blob_bytes,
+        is_offline=parts.is_offline,
+    )
+
+
+def _is_open_to_all(route_of: Callable[[Repository], Route], target: Target) -> bool:
+    try:
+        return route_of(target.repository).access is Access.ANONYMOUS
+    except OciError:  # denied by now, or unknown
+        return False
+
+
+def _key(route: Route, reference: str) -> tuple[str, str, str]:
+    return (str(route.target), route.variant.value, reference)
+
+
 def _pulled(held: HeldManifest, cache: Cache) -> Pulled:
     return Pulled(held.manifest, cache, held.row.source, held.row.confirmed_at)
 
 
-def _no_blob(route: Route, digest: Digest) -> OciError:
-    return OciError(
-        Situation.BLOB_NOT_KNOWN, f"{route.name} has no blob {digest} that was pulled through here"
-    )
+def _tell_stale(route: Route, tag: str, error: Exception) -> None:
+    told = {"target": str(route.target), "tag": tag}
+    if isinstance(error, TimeoutError | Outcome | StorageFailed):
+        log.warning("served_stale", reason=str(error) or "no answer in time", **told)
+    else:
+        log.error("served_stale", exc_info=error, **told)

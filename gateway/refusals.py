@@ -1,27 +1,31 @@
 """What a pull that failed says to its client: the second border, from outcomes to OCI errors."""
 
+from collections.abc import Sequence
+
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.outcomes import Corrupt, Denied, Missing, MissingName, Outcome, Unavailable
 
 _RETRY_AFTER_SECONDS = 5
 
 
-def refusal(outcome: Outcome, source: str, absent: Situation) -> OciError:
+def refusal(outcome: Outcome, absent: Situation) -> OciError:
     """Return the error for an outcome; ``absent`` is what a plain Missing means here."""
     match outcome:
         case MissingName():
-            return OciError(Situation.NAME_NOT_KNOWN, outcome.message)
+            return OciError(Situation.NAME_NOT_KNOWN, outcome.message, _tried(outcome) or None)
         case Missing():
-            return OciError(absent, outcome.message)
+            return OciError(absent, outcome.message, _tried(outcome) or None)
         case Denied():
-            return OciError(Situation.DENIED, outcome.message)
+            return OciError(Situation.DENIED, outcome.message, _tried(outcome) or None)
         case Corrupt():
-            detail = {"source": source, "reason": outcome.reason}
-            return OciError(Situation.SOURCE_CORRUPT, outcome.message, detail)
+            return OciError(
+                Situation.SOURCE_CORRUPT, outcome.message, {"reason": outcome.reason, **_tried(outcome)}
+            )
         case Unavailable(is_rate_limited=True):
             return OciError(
                 Situation.RATE_LIMITED,
                 outcome.message,
+                _tried(outcome) or None,
                 retry_after_seconds=outcome.retry_after_seconds or _RETRY_AFTER_SECONDS,
             )
         case _:
@@ -34,6 +38,11 @@ def unavailable(message: str, outcome: Outcome | None = None) -> OciError:
     return OciError(
         Situation.SOURCES_DOWN,
         message,
-        {"reason": "unavailable"},
+        {"reason": "unavailable", **(_tried(outcome) if outcome else {})},
         retry_after_seconds=asked_to_wait or _RETRY_AFTER_SECONDS,
     )
+
+
+def _tried(outcome: Outcome) -> dict[str, Sequence[str]]:
+    """What each source said, for programs and for those who look after them."""
+    return {"tried": list(outcome.tried)} if outcome.tried else {}

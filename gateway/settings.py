@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gateway import settings_values as values
 from gateway.helm.document import DocumentError, parse_document
+from gateway.oci.postgres_url import PostgresUrl
 from gateway.oci.urls import HttpUrl
 from gateway.rules.spelling import nearest
 from gateway.rules.values import SECRET_PREFIX
@@ -29,7 +30,6 @@ NOT_YET = frozenset(
         "ADMIN_TOKEN_FILE",
         "BLOBS",
         "HTTP_SERVER",
-        "MAX_BLOB_SIZE",
         "MAX_CACHE_SIZE",
         "RULES_EDITED_IN",
         "TLS_CERT",
@@ -89,7 +89,9 @@ class Settings:
     host: str = _setting("127.0.0.1", values.parse_host, "address to listen on")
     port: int = _setting("9000", values.whole_number(0, 65535), "port to listen on; 0 takes a free one")
     data_dir: Path = _setting("./data", values.parse_path, "directory of the catalog and the blobs")
-    database_url: Path | None = _unset(values.parse_database_url, "catalog database (SQLite in DATA_DIR)")
+    database_url: Path | PostgresUrl | None = _unset(
+        values.parse_database_url, "catalog database (SQLite in DATA_DIR)"
+    )
     rules: Path = _setting(
         "rules.yaml", values.parse_path, "file of rules; none at the default place means no rules"
     )
@@ -104,6 +106,7 @@ class Settings:
     max_chart_size_bytes: int = _setting(
         "100M", values.parse_chart_size, "largest chart archive, as received"
     )
+    max_blob_size_bytes: int = _setting("20G", values.parse_size, "largest blob of any other artifact")
     upstream_timeout_seconds: float = _setting(
         "15s", values.parse_timeout, "wait for an upstream's first byte"
     )
@@ -116,6 +119,7 @@ class Settings:
     given: frozenset[str] = frozenset()  # names that were set, whatever to
     ignored: tuple[str, ...] = ()  # variables that Kubernetes injects for a Service of our name
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)  # GATEWAY_SECRET_*, for rules.yaml
+    docker_config: Path | None = None  # DOCKER_CONFIG, the folder of Docker's config.json
 
 
 def _table() -> Iterator[Setting]:
@@ -173,7 +177,12 @@ def load_settings(
         *(_Given(name, name.removeprefix(PREFIX), ours[name]) for name in ours if name not in ignored),
         *_from_flags(flags),
     ]
-    settings = Settings(given=frozenset(one.name for one in given), ignored=ignored, secrets=secrets)
+    settings = Settings(
+        given=frozenset(one.name for one in given),
+        ignored=ignored,
+        secrets=secrets,
+        docker_config=Path(environment["DOCKER_CONFIG"]) if environment.get("DOCKER_CONFIG") else None,
+    )
     for one in given:
         settings = _apply(settings, one, problems)
     if problems:
@@ -236,6 +245,9 @@ def _apply(settings: Settings, one: _Given, problems: list[SettingProblem]) -> S
         return settings
     try:
         return _with(settings, row.field, row.parse(one.text))
+    except values.SecretValueError as error:
+        problems.append(SettingProblem(one.shown, str(error)))
+        return settings
     except ValueError as error:
         problems.append(SettingProblem(one.shown, f"{error}; given was {_shown(one.text)}"))
         return settings

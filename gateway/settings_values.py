@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.helm.gzip_stream import MAX_COMPRESSED
+from gateway.oci.postgres_url import EXPECTED as POSTGRES_EXPECTED
+from gateway.oci.postgres_url import PostgresUrl, PostgresUrlError, parse_postgres_url
 from gateway.oci.urls import HttpUrl, parse_upstream_url
 from gateway.rules import quantities
 from gateway.rules.spelling import nearest
@@ -95,13 +97,20 @@ def parse_timeout(text: str) -> float:
     return seconds
 
 
-def parse_database_url(text: str) -> Path:
-    """Return the path of the SQLite file."""
-    if text.startswith(("postgresql:", "postgres:", "postgresql+")):
-        raise ValueError("PostgreSQL is not supported by this version yet; expected sqlite:///path")
-    if not _SQLITE.fullmatch(text):
-        raise ValueError("expected sqlite:///path")
-    return Path(text.removeprefix("sqlite:///"))
+class SecretValueError(ValueError):
+    """A value that may hold a password is wrong: it is not to be repeated."""
+
+
+def parse_database_url(text: str) -> Path | PostgresUrl:
+    """Return the path of the SQLite file, or the PostgreSQL server."""
+    if _SQLITE.fullmatch(text):
+        return Path(text.removeprefix("sqlite:///"))
+    if text.startswith("sqlite:") or not any(mark in text for mark in ("postgres", "@", "?")):
+        raise ValueError(f"expected sqlite:///path or {POSTGRES_EXPECTED}")
+    try:
+        return parse_postgres_url(text)
+    except PostgresUrlError as error:
+        raise SecretValueError(f"{error}; or sqlite:///path") from None
 
 
 def parse_public_url(text: str) -> HttpUrl:

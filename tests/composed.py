@@ -54,7 +54,7 @@ class Composed:
 
     async def stored(self) -> Stored:
         """Look at catalog and blob directory, once what runs behind has ended."""
-        await self.gateway.source.drain()
+        await self.gateway.sources.helm.drain()
         indexes = {str(row[0]).partition(":")[2] for row in self._rows(helm_indexes.c.digest)}
         indexes |= {str(row[0]).partition(":")[2] for row in self._rows(helm_indexes.c.normalised_digest)}
         tables = (tags, rights, manifests, blobs, repositories)

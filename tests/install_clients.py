@@ -14,7 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.clients import GO_CLIENTS, GoClient, bin_folder
+from tests.clients import GO_CLIENTS, GoClient, bin_folder, docker_registry, postgres_folder
+
+_CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
 
 
 class NotInstallable(Exception):
@@ -23,7 +25,12 @@ class NotInstallable(Exception):
 
 def main() -> int:
     """Install what is missing; return the exit code."""
-    reasons = [*_failures_of_go_clients(), *_failures_of_skopeo()]
+    reasons = [
+        *_failures_of_go_clients(),
+        *_failures_of_skopeo(),
+        *_failures_of_docker_registry(),
+        *_failures_of_postgres(),
+    ]
     for reason in reasons:
         _say(reason)
     nothing_may_lack = bool(os.environ.get("TESTS_SKIP_NOTHING"))
@@ -67,6 +74,49 @@ def _failures_of_skopeo() -> Iterator[str]:
         yield str(error)
 
 
+def _failures_of_docker_registry() -> Iterator[str]:
+    if docker_registry() is not None:
+        return
+    with _one_at_a_time(bin_folder()):
+        try:
+            _unpack_program("docker-registry", bin_folder())
+        except NotInstallable as error:
+            yield str(error)
+
+
+def _failures_of_postgres() -> Iterator[str]:
+    if postgres_folder() is not None:
+        return
+    try:
+        _keep_postgres_from_starting()
+        _install_package("postgresql")
+    except NotInstallable as error:
+        yield str(error)
+
+
+def _keep_postgres_from_starting() -> None:
+    """Its package would make a cluster and run it as a service; the tests make their own."""
+    as_root = _as_root()
+    if as_root is not None and not _CREATE_CLUSTER.exists():
+        script = f"mkdir -p {_CREATE_CLUSTER.parent} && echo create_main_cluster = false > {_CREATE_CLUSTER}"
+        _run([*as_root, "sh", "-c", script], "postgresql", {})
+
+
+def _unpack_program(name: str, folder: Path) -> None:
+    """Take one program out of the package of its name: installing that would start a service."""
+    if shutil.which("apt-get") is None:
+        raise NotInstallable(f"{name} comes from a Debian package, and there is no apt-get to fetch it")
+    _say(f"taking {name} out of its package")
+    as_root = _as_root()
+    if as_root is not None:
+        _run([*as_root, "apt-get", "update", "-q"], name, {})
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        _run(["apt-get", "download", "-q", name], name, {}, Path(scratch))
+        (package,) = Path(scratch).glob("*.deb")
+        _run(["dpkg-deb", "-x", str(package), scratch], name, {})
+        Path(scratch, "usr", "bin", name).replace(folder / name)
+
+
 def _install_package(name: str) -> None:
     if shutil.which("apt-get") is None:
         raise NotInstallable(f"{name} is not installed, and there is no apt-get to do it")
@@ -88,9 +138,10 @@ def _as_root() -> Sequence[str] | None:
     return ("sudo", "-n") if asked.returncode == 0 else None
 
 
-def _run(command: Sequence[str], what: str, environment: dict[str, str]) -> None:
+def _run(command: Sequence[str], what: str, environment: dict[str, str], folder: Path | None = None) -> None:
     done = subprocess.run(
         command,
+        cwd=folder,
         env=os.environ | environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

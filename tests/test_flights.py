@@ -1,6 +1,7 @@
 """One running fetch per key: its result, or its error, reaches every waiter."""
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
@@ -133,3 +134,27 @@ async def test_a_flight_that_takes_too_long_ends_and_its_key_is_free() -> None:
 
 def test_the_published_limit_is_ten_minutes() -> None:
     assert FLIGHT_SECONDS == 600
+
+
+@pytest.mark.anyio
+async def test_a_flight_tells_how_long_it_has_been_running() -> None:
+    clock = iter([100.0, 103.5])
+    flights, work = Flights[int](now=lambda: next(clock)), Work()
+    assert flights.age_seconds("a") is None
+    running = flights.launch("a", work)
+    assert flights.age_seconds("a") == 3.5
+    work.gate.set()
+    await running
+    assert flights.age_seconds("a") is None
+
+
+@pytest.mark.anyio
+async def test_a_flight_knows_who_launched_it() -> None:
+    """What is bound for a request, its id for one, stands in the log lines of the flight too."""
+    request: ContextVar[str] = ContextVar("request")
+    request.set("r-1")
+
+    async def work() -> str:
+        return request.get()
+
+    assert await Flights[str]().join("a", work) == "r-1"

@@ -30,7 +30,9 @@ def asked(*extras: str) -> Sequence[Requirement]:
     return [Requirement(text) for text in texts]
 
 
-@pytest.mark.parametrize(("lock", "extras"), [("requirements.lock", ()), ("requirements-dev.lock", ("dev",))])
+@pytest.mark.parametrize(
+    ("lock", "extras"), [("requirements.lock", ("postgres",)), ("requirements-dev.lock", ("dev", "postgres"))]
+)
 def test_every_requirement_is_pinned_at_a_version_it_allows(lock: str, extras: tuple[str, ...]) -> None:
     locked = pins(lock)
     for requirement in asked(*extras):

@@ -9,12 +9,13 @@ from gateway.oci.digest import Digest
 from gateway.oci.errors import ErrorCode, OciError
 from gateway.oci.outcomes import Corrupt, Denied, Missing, MissingName, Outcome, Unavailable, UnknownHost
 from gateway.oci.reference import Tag
-from gateway.pull import Cache, Deadlines
+from gateway.pulled import Cache
 from gateway.store.blobs import StorageFailed
+from gateway.waiting import Deadlines
 from tests.fakes.source import layer_of
-from tests.pull_house import DEMO, DOWN, FIRST, OTHER, POLICY, QUICK, RECHECK, house, until
+from tests.pull_house import DEMO, DOWN, DUE, FIRST, OTHER, POLICY, QUICK, RECHECK, house, until
 
-pytestmark = pytest.mark.slow  # many small tests, seconds together
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("on_both_databases")]
 
 
 @pytest.mark.anyio
@@ -32,7 +33,7 @@ async def test_what_is_held_and_fresh_asks_nobody_also_after_a_restart(tmp_path:
 async def test_what_is_due_is_confirmed_without_a_download(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         await at.pull()
-        at.clock.advance(RECHECK)
+        at.clock.advance(DUE)
         pulled = await at.puller.manifest(DEMO, Tag("1.0.0"))
         assert (pulled.cache, pulled.confirmed_at) == (Cache.HIT, at.clock.seconds)
         assert await at.pull() == (Cache.HIT, FIRST)
@@ -63,14 +64,15 @@ async def test_a_clock_that_was_set_back_makes_nothing_fresh(tmp_path: Path) -> 
 async def test_what_is_held_is_served_stale_whatever_fails(failure: Exception, tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         await at.pull()
-        at.clock.advance(RECHECK)
+        at.clock.advance(DUE)
         at.source.failure = failure
-        confirmed_at = at.clock.seconds - RECHECK
+        confirmed_at = at.clock.seconds - DUE
         for _ in range(2):
             pulled = await at.puller.manifest(DEMO, Tag("1.0.0"))
             assert (pulled.cache, pulled.manifest.digest) == (Cache.STALE, FIRST)
             assert pulled.confirmed_at == confirmed_at
         at.source.failure = None
+        at.clock.advance(POLICY.missing_for_seconds)  # till then nobody asks again after a definite answer
         assert await at.pull() == (Cache.HIT, FIRST)
 
 
@@ -78,7 +80,7 @@ async def test_what_is_held_is_served_stale_whatever_fails(failure: Exception, t
 async def test_an_index_that_speaks_from_memory_confirms_nothing(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         await at.pull()
-        at.clock.advance(RECHECK)
+        at.clock.advance(DUE)
         at.source.stale_because = DOWN
         assert await at.pull() == (Cache.STALE, FIRST)
         at.source.layers["2.0.0"] = layer_of("2.0.0")
@@ -90,7 +92,7 @@ async def test_an_index_that_speaks_from_memory_confirms_nothing(tmp_path: Path)
 async def test_what_upstream_deleted_is_kept(failure: Outcome, tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         await at.pull()
-        at.clock.advance(RECHECK)
+        at.clock.advance(DUE)
         at.source.failure = failure
         before = await at.puller.manifest(DEMO, Tag("1.0.0"))
         assert await at.pull() == (Cache.STALE, FIRST)
@@ -154,7 +156,7 @@ async def test_with_a_stale_copy_at_hand_a_silent_upstream_holds_nobody_for_long
     async with house(tmp_path) as before:
         await before.pull()
     async with house(tmp_path, before=before, deadlines=QUICK) as at:
-        at.clock.advance(RECHECK)
+        at.clock.advance(DUE)
         at.source.gate = asyncio.Event()
         assert await at.pull() == (Cache.STALE, FIRST)
         at.source.gate.set()  # the flight went on behind, and confirms
@@ -223,7 +225,7 @@ async def test_offline_what_is_held_is_served_and_nobody_is_asked(tmp_path: Path
         assert await at.pull("v1.0.0") == (Cache.HIT, FIRST)
         assert (await at.puller.manifest(DEMO, FIRST)).cache is Cache.HIT
         assert await at.read(Digest.of(layer_of("1.0.0"))) == layer_of("1.0.0")
-        assert await at.puller.tags(DEMO) == ["1.0.0"]
+        assert (await at.puller.tags(DEMO)).tags == ["1.0.0"]
         assert await at.code("2.0.0") is ErrorCode.MANIFEST_UNKNOWN
         assert await at.code(Digest.of(b"never seen")) is ErrorCode.MANIFEST_UNKNOWN
         with pytest.raises(OciError) as caught:

@@ -8,11 +8,12 @@ import pytest
 from gateway.oci.digest import Digest
 from gateway.oci.errors import ErrorCode, OciError
 from gateway.oci.outcomes import Corrupt, Missing, MissingName, Outcome
-from gateway.pull import SEARCHED_VERSIONS, Cache
+from gateway.pulled import Cache
+from gateway.search import SEARCHED_VERSIONS
 from tests.fakes.source import layer_of, manifest_of
-from tests.pull_house import DEMO, DOWN, FIRST, OTHER, RECHECK, house
+from tests.pull_house import DEMO, DOWN, DUE, FIRST, OTHER, POLICY, house
 
-pytestmark = pytest.mark.slow  # many small tests, seconds together
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("on_both_databases")]
 
 
 @pytest.mark.anyio
@@ -22,7 +23,7 @@ async def test_both_spellings_of_a_version_are_one_manifest_and_one_download(tmp
         assert (await at.pull("v1.0.0"))[1] == FIRST
         assert await at.pull("v1.0.0") == (Cache.HIT, FIRST)
         assert at.source.fetched == ["1.0.0"]
-        assert await at.puller.tags(DEMO) == ["1.0.0"]
+        assert (await at.puller.tags(DEMO)).tags == ["1.0.0"]
 
 
 DRIFTED = layer_of("1.0.0", "republished")
@@ -35,7 +36,7 @@ async def test_an_exact_version_whose_content_changed_stays_what_it_was_under_ev
     async with house(tmp_path) as at:
         await at.pull()
         at.source.layers["1.0.0"] = DRIFTED
-        at.clock.advance(RECHECK)
+        at.clock.advance(DUE)
         assert await at.pull() == (Cache.HIT, FIRST)
         assert (await at.pull("v1.0.0"))[1] == FIRST
         rows = {held.row.tag: held.row.seen_digest for held in await at.catalog.held()}
@@ -117,9 +118,11 @@ async def test_tags_are_what_upstream_has_and_what_is_held(tmp_path: Path) -> No
     async with house(tmp_path) as at:
         await at.pull()
         at.source.layers = {"v2.0.0": b"x", "2.1.0+build.5": b"y"}
-        assert await at.puller.tags(DEMO) == ["1.0.0", "2.0.0", "2.1.0_build.5"]
+        assert (await at.puller.tags(DEMO)).tags == ["1.0.0", "2.0.0", "2.1.0_build.5"]
         at.source.failure = DOWN
-        assert await at.puller.tags(DEMO) == ["1.0.0"]
+        at.clock.advance(2 * POLICY.fresh_for_seconds)
+        stale = await at.puller.tags(DEMO)
+        assert (stale.tags, stale.cache) == (["1.0.0", "2.0.0", "2.1.0_build.5"], Cache.STALE)
         with pytest.raises(OciError) as caught:
             await at.puller.tags(OTHER)
         assert caught.value.code is ErrorCode.UNAVAILABLE
@@ -182,7 +185,7 @@ async def test_a_blob_that_another_brought_back_meanwhile_is_not_fetched_again(t
     ("layers", "failure", "code"),
     [
         ({}, None, ErrorCode.BLOB_UNKNOWN),
-        ({"1.0.0": DRIFTED}, None, ErrorCode.UNKNOWN),
+        ({"1.0.0": DRIFTED}, None, ErrorCode.BLOB_UNKNOWN),
         ({"1.0.0": layer_of("1.0.0")}, DOWN, ErrorCode.UNAVAILABLE),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.oci.postgres_url import PostgresUrl
 from gateway.oci.urls import HttpUrl
 from gateway.settings import NOT_YET, SETTINGS, SettingProblem, Settings, SettingsError, load_settings
 from gateway.settings_values import LogFormat, LogLevel
@@ -26,6 +27,7 @@ DOCUMENTED = {
     "ALLOW_PRIVATE_NETWORKS": "false",
     "MAX_INDEX_SIZE": "64M",
     "MAX_CHART_SIZE": "100M",
+    "MAX_BLOB_SIZE": "20G",
     "UPSTREAM_TIMEOUT": "15s",
     "UPSTREAM_CONCURRENCY": "16",
     "LOG_LEVEL": "info",
@@ -82,6 +84,7 @@ def test_every_value_of_the_environment_is_read() -> None:
             "GATEWAY_ALLOW_PRIVATE_NETWORKS": "1",
             "GATEWAY_MAX_INDEX_SIZE": "1Gi",
             "GATEWAY_MAX_CHART_SIZE": "1048576",
+            "GATEWAY_MAX_BLOB_SIZE": "2G",
             "GATEWAY_UPSTREAM_TIMEOUT": "1m",
             "GATEWAY_UPSTREAM_CONCURRENCY": "8",
             "GATEWAY_LOG_LEVEL": "Debug",
@@ -101,6 +104,7 @@ def test_every_value_of_the_environment_is_read() -> None:
         allow_private_networks=True,
         max_index_size_bytes=2**30,
         max_chart_size_bytes=2**20,
+        max_blob_size_bytes=2**31,
         upstream_timeout_seconds=60,
         upstream_concurrency=8,
         log_level=LogLevel.DEBUG,
@@ -202,15 +206,27 @@ def test_a_setting_that_is_not_obeyed_yet_is_refused(name: str) -> None:
     assert str(problem) == f"GATEWAY_{name}: not supported by this version yet"
 
 
-def test_postgres_is_refused_without_repeating_its_password() -> None:
-    for url in (
-        "postgresql://user:S3CR3T@db/x",
+def test_a_catalog_may_lie_on_a_postgresql_server_whose_password_is_never_shown() -> None:
+    found = load({"GATEWAY_DATABASE_URL": "postgresql://gateway:S3CR3T%40@db.example.test:6432/charts"})
+    url = PostgresUrl("charts", "db.example.test", 6432, "gateway", "S3CR3T@")
+    assert found.database_url == url
+    assert "S3CR3T" not in repr(found) + str(url) + repr(url)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "postgres://user:S3/CR3T@db/x",
         "postgresql+asyncpg://u:S3CR3T@d",
-    ):
-        (problem,) = problems({"GATEWAY_DATABASE_URL": url})
-        assert "not supported by this version yet" in problem.message
-        assert "CR3T" not in str(problem)
+        "postgresql:/user:S3CR3T@db/x",
+        "postgresql://db/x?password=S3CR3T",
+        "mysql://user:S3CR3T@db/x",
+    ],
+)
+def test_a_malformed_database_url_is_not_repeated_for_it_may_hold_a_password(text: str) -> None:
+    (problem,) = problems({"GATEWAY_DATABASE_URL": text})
+    assert problem.setting == "GATEWAY_DATABASE_URL"
+    assert "CR3T" not in str(problem)
 
 
 def test_the_value_of_an_unknown_setting_is_never_repeated() -> None:
@@ -229,6 +245,20 @@ def test_what_kubernetes_injects_is_ignored_and_told() -> None:
     settings = load(injected)
     assert settings.ignored == tuple(sorted(injected))
     assert settings == Settings(ignored=settings.ignored)
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"DOCKER_CONFIG": "/home/me/.docker"}, Path("/home/me/.docker")),
+        ({"DOCKER_CONFIG": ""}, None),
+        ({}, None),
+    ],
+)
+def test_the_folder_of_dockers_own_configuration_is_where_docker_looks_for_it(
+    environment: Mapping[str, str], folder: Path | None
+) -> None:
+    assert load(environment).docker_config == folder
 
 
 def test_secrets_are_kept_for_the_rules_and_out_of_every_print() -> None:

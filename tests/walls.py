@@ -25,7 +25,7 @@ MAY_SEE: Mapping[str, frozenset[str]] = {
     "oci": frozenset(),
     "helm": frozenset({"oci"}),
     "rules": frozenset({"oci", "helm"}),
-    "flights": frozenset(),  # a verb of its own floor: sources nest their flights in those of a pull
+    "flights": frozenset({"oci"}),  # a verb of its own floor: sources nest their flights in those of a pull
     "sources": PURE | {"flights"},  # these four never see each other: the verbs bring them together
     "store": PURE,
     "trust": PURE,
@@ -42,7 +42,21 @@ MAY_SEE: Mapping[str, frozenset[str]] = {
     "migrations": frozenset({"store"}),
 }
 
-_VERBS = ("pull", "fetch", "refusals", "explain", "sync", "bundle", "gc", "scrub")
+_VERBS = (
+    *(
+        "pull",
+        "blob_pull",
+        "tag_lists",
+        "referrals",
+        "fetch",
+        "search",
+        "taken",
+        "transfer",
+        "pulled",
+        "waiting",
+    ),
+    *("refusals", "explain", "sync", "bundle", "gc", "scrub"),
+)
 _ROOM_OF_MODULE: Mapping[str, str] = {
     "gateway": "package",
     "gateway.__main__": "cli",

@@ -7,11 +7,12 @@ from gateway.rules.route import Route
 
 def admit_anyone(route: Route) -> None:
     """For a client that has not signed in; raise OciError NOT_SIGNED_IN for what is private."""
-    if route.upstream is not None and route.upstream.access is Access.PRIVATE:
+    if route.access is Access.PRIVATE:
+        key = route.target.place if route.upstream is None else route.upstream.key
         raise OciError(
             Situation.NOT_SIGNED_IN,
             f"{route.name} is private, and this version has no sign-in: "
-            f"`access: anonymous` on the upstream {route.upstream.key} would open it to all",
+            f"`access: anonymous` on the upstream {key} would open it to all",
         )
 
 

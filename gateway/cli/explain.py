@@ -2,14 +2,15 @@
 
 import asyncio
 import json
+import math
 import time
 
 import click
 
 from gateway.cli.options import as_json, open_gateway, with_settings
-from gateway.explain import Explanation, explain
+from gateway.explain import Explanation, SourceTold, explain
 from gateway.oci.location import parse_location
-from gateway.rules.model import Access, EgressMode, Policy
+from gateway.rules.model import Access, EgressMode, Policy, SourceName
 from gateway.settings import Settings
 from gateway.store.rows import TagRow
 
@@ -30,7 +31,7 @@ async def _explain(settings: Settings, reference: str) -> Explanation:
     async with open_gateway(settings) as gateway:
         location = parse_location(reference, gateway.own_hosts)
         is_offline = settings.offline or gateway.rule_set.egress.mode is EgressMode.OFFLINE
-        parts = (gateway.route_of, [gateway.source], gateway.catalog)
+        parts = (gateway.puller.route, gateway.sources.by_name, gateway.catalog)
         return await explain(location, *parts, time.time(), is_offline=is_offline)
 
 
@@ -42,13 +43,17 @@ def _facts(told: Explanation) -> dict[str, object]:
         "target": str(route.target),
         "variant": route.variant.value,
         "upstream": None if route.upstream is None else route.upstream.key,
-        "access": _access(told).value,
+        "access": route.access.value,
         "is_offline": told.is_offline,
+        "chartproxy": route.chartproxy,
         "chain": [{"source": source.name, "asks": list(source.urls)} for source in told.chain],
         "policy": {
             "fresh_for_seconds": route.policy.fresh_for_seconds,
             "recheck_for_seconds": route.policy.recheck_for_seconds,
+            "stale_for_seconds": _finite(route.policy.stale_for_seconds),
             "missing_for_seconds": route.policy.missing_for_seconds,
+            "deleted": route.policy.deleted.value,
+            "drift": route.policy.drift.value,
             "digest_mismatch": route.policy.digest_mismatch.value,
         },
         "held": [_held(row, told) for row in told.held],
@@ -76,22 +81,26 @@ def _text(told: Explanation) -> str:
         f"upstream  {'none: https, anonymous, public' if route.upstream is None else route.upstream.key}",
         f"policy    {_policy(route.policy)}",
     ]
-    if _access(told) is Access.PRIVATE:
+    if route.access is Access.PRIVATE:
         lines.append("access    private: answers 401")
     lines += _asked(told)
     lines += [_held_line(row, told) for row in told.held] or ["cached    nothing"]
     return "\n".join(lines)
 
 
-def _access(told: Explanation) -> Access:
-    upstream = told.route.upstream
-    return Access.ANONYMOUS if upstream is None else upstream.access
-
-
 def _policy(policy: Policy) -> str:
     fresh, recheck = _duration(policy.fresh_for_seconds), _duration(policy.recheck_for_seconds)
     missing = _duration(policy.missing_for_seconds)
-    return f"fresh {fresh}, recheck {recheck}, missing {missing}, digest mismatch: {policy.digest_mismatch}"
+    stale = "forever" if math.isinf(policy.stale_for_seconds) else _duration(policy.stale_for_seconds)
+    return (
+        f"fresh {fresh}, recheck {recheck}, stale {stale}, missing {missing}, deleted: {policy.deleted}, "
+        f"drift: {policy.drift}, digest mismatch: {policy.digest_mismatch}"
+    )
+
+
+def _finite(seconds: float) -> float | None:
+    """For JSON, which has no word for forever."""
+    return None if math.isinf(seconds) else seconds
 
 
 def _duration(seconds: float) -> str:
@@ -104,7 +113,16 @@ def _duration(seconds: float) -> str:
 def _asked(told: Explanation) -> list[str]:
     if told.is_offline:
         return ["asks      nobody: offline"]
-    return [f"asks      {source.name}: {url}" for source in told.chain for url in source.urls]
+    return [
+        f"asks      {source.name}: {url}{_condition(source, told)}"
+        for source in told.chain
+        for url in source.urls
+    ]
+
+
+def _condition(source: SourceTold, told: Explanation) -> str:
+    is_guessed = told.route.is_registry_guessed and source.name == SourceName.REGISTRY
+    return "  (if it is a registry: it is asked once)" if is_guessed else ""
 
 
 def _held_line(row: TagRow, told: Explanation) -> str:

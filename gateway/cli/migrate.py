@@ -13,15 +13,15 @@ from gateway.store.data_dir import DataDir
 @as_json
 @with_settings
 def command(settings: Settings, is_json: bool) -> None:
-    """Bring the catalog's schema up to date; `serve` does it by itself on SQLite."""
+    """Bring the catalog's schema up to date; `serve` does it by itself."""
     data_dir = DataDir(settings.data_dir, settings.database_url)
     try:
         revisions = list(data_dir.prepare())
     finally:
         data_dir.close()
     if is_json:
-        click.echo(json.dumps({"catalog": str(data_dir.catalog), "migrated": revisions}))
+        click.echo(json.dumps({"catalog": data_dir.database, "migrated": revisions}))
     elif revisions:
-        click.echo(f"{data_dir.catalog}: ran {', '.join(revisions)}")
+        click.echo(f"{data_dir.database}: ran {', '.join(revisions)}")
     else:
-        click.echo(f"{data_dir.catalog}: up to date")
+        click.echo(f"{data_dir.database}: up to date")

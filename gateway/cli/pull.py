@@ -17,10 +17,10 @@ from gateway.helm.version import newest, tag_of
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.location import Location, parse_location
-from gateway.oci.manifest import parse_manifest
+from gateway.oci.manifest import EdgeKind, Manifest, parse_manifest
 from gateway.oci.media_types import HELM_CHART_LAYER, HELM_PROVENANCE_LAYER
-from gateway.oci.reference import Reference, parse_reference
-from gateway.pull import Pulled
+from gateway.oci.reference import Reference, is_tag, parse_reference
+from gateway.pulled import Pulled
 from gateway.settings import Settings
 from gateway.sources.http import Observer
 
@@ -69,13 +69,30 @@ async def _pull(settings: Settings, text: str, destination: Path | None, observe
         location = parse_location(text, gateway.own_hosts)
         reference = location.reference or await _newest(gateway, location)
         pulled = await gateway.puller.manifest(location.name, reference)
+        await _pull_parts(gateway, location, pulled.manifest)
         files = [] if destination is None else await _write(gateway, location, pulled, destination)
         cache = pulled.cache.value
         return _Facts(str(Location(location.name, reference)), str(pulled.manifest.digest), cache, files)
 
 
+async def _pull_parts(gateway: Gateway, location: Location, manifest: Manifest) -> None:
+    """Have all that a manifest names, and what that names."""
+    for edge in parse_manifest(manifest.content, manifest.media_type).edges:
+        digest = edge.descriptor.digest
+        if edge.kind is EdgeKind.MANIFEST:
+            pulled = await gateway.puller.manifest(location.name, digest)
+            await _pull_parts(gateway, location, pulled.manifest)
+            continue
+        blob = (await gateway.puller.blob(location.name, digest)).blob
+        try:
+            if blob.size:  # its last byte is given out once the whole is kept
+                await blob.read(blob.size - 1, 1)
+        finally:
+            blob.close()
+
+
 async def _newest(gateway: Gateway, location: Location) -> Reference:
-    version = newest(await gateway.puller.tags(location.name))
+    version = newest((await gateway.puller.tags(location.name)).tags)
     if version is None:
         raise OciError(
             Situation.MANIFEST_NOT_KNOWN, f"{location.name} has no version that is no pre-release: name one"
@@ -89,8 +106,10 @@ async def _write(gateway: Gateway, location: Location, pulled: Pulled, folder: P
     layers = {edge.descriptor.media_type: edge.descriptor for edge in manifest.edges}
     if HELM_CHART_LAYER not in layers:
         raise OciError(Situation.MANIFEST_NOT_KNOWN, f"{location} is no Helm chart: nothing to write")
-    version = manifest.annotations.get("org.opencontainers.image.version", "")
-    name = f"{location.name.segments[-1]}-{tag_of(version)}.tgz"
+    tag = tag_of(manifest.annotations.get("org.opencontainers.image.version", ""))
+    if not is_tag(tag):  # whoever made the manifest wrote it
+        tag = pulled.manifest.digest.hex[:12]
+    name = f"{location.name.segments[-1]}-{tag}.tgz"
     wanted = {name: layers[HELM_CHART_LAYER], f"{name}.prov": layers.get(HELM_PROVENANCE_LAYER)}
     return [
         await _write_blob(gateway, location, descriptor, folder / file_name)
@@ -101,13 +120,13 @@ async def _write(gateway: Gateway, location: Location, pulled: Pulled, folder: P
 
 async def _write_blob(gateway: Gateway, location: Location, descriptor: Descriptor, path: Path) -> str:
     """Write beside the file's place, then rename: what has the name is whole."""
-    blob = await gateway.puller.blob(location.name, descriptor.digest)
+    blob = (await gateway.puller.blob(location.name, descriptor.digest)).blob
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            for offset in range(0, blob.size, _COPY_BYTES):
-                file.write(await blob.read(offset, _COPY_BYTES))
+            while file.tell() < blob.size:
+                file.write(await blob.read(file.tell(), _COPY_BYTES))
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):

@@ -48,6 +48,12 @@ def parse_version(text: str) -> Version | None:
     return Version(major, minor, patch, rank, match[5] or "")
 
 
+def is_complete(text: str) -> bool:
+    """Whether a tag names one version for good: all three numbers are there, so it is none that moves."""
+    match = _VERSION.fullmatch(text.replace("_", "+")) if len(text) <= _MAX_LENGTH else None
+    return match is not None and match[3] is not None
+
+
 def tag_of(version_text: str) -> str:
     """Return the tag that lists show for a version: no leading v, and _ for the + that no tag can have."""
     return version_text.removeprefix("v").replace("+", "_")

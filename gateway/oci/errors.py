@@ -25,6 +25,7 @@ class Situation(StrEnum):
     DENIED = "denied"
     RATE_LIMITED = "rate limited"
     SOURCE_CORRUPT = "upstream sent wrong bytes"
+    LOOP = "gateways ask each other in a circle"
     SOURCES_DOWN = "every source is down"
     RANGE_NOT_SATISFIABLE = "range cannot be met"
     OUR_FAULT = "our own fault"
@@ -63,6 +64,7 @@ _ANSWERS: Mapping[Situation, tuple[ErrorCode, int]] = {
     Situation.DENIED: (ErrorCode.DENIED, 403),
     Situation.RATE_LIMITED: (ErrorCode.TOOMANYREQUESTS, 429),
     Situation.SOURCE_CORRUPT: (ErrorCode.UNKNOWN, 502),
+    Situation.LOOP: (ErrorCode.UNKNOWN, 502),
     Situation.SOURCES_DOWN: (ErrorCode.UNAVAILABLE, 503),
     Situation.RANGE_NOT_SATISFIABLE: (ErrorCode.UNSUPPORTED, 416),
     Situation.OUR_FAULT: (ErrorCode.UNKNOWN, 500),

@@ -1,13 +1,17 @@
-"""How asking a source can fail; everything below the verbs speaks these four."""
+"""How asking a source can fail; everything below the verbs speaks these."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(eq=False)
 class Outcome(Exception):
-    """``message`` says what was asked and what came back, fit for a client: no stack, no credential."""
+    """``message`` says what was asked and what came back, fit for a client: no stack, no credential.
+
+    ``tried`` are the sources it comes from, each with what it said, where a chain was asked.
+    """
 
     message: str
+    tried: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         super().__init__(self.message)
@@ -21,8 +25,15 @@ class MissingName(Missing):
     """Not even the repository is there."""
 
 
+@dataclass(eq=False)
 class UnknownHost(MissingName):
     """The host does not resolve, or resolves to what we do not dial: clients are never told which."""
+
+    is_refused: bool = False  # for our own decisions alone
+
+
+class Skipped(Outcome):
+    """A source that is not for this route, or must not be asked: as if it were not in the chain."""
 
 
 class Denied(Outcome):

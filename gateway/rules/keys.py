@@ -3,7 +3,18 @@
 from dataclasses import dataclass, replace
 
 from gateway.rules import values
-from gateway.rules.model import Access, DigestMismatch, Egress, EgressMode, Policy, Upstream, UpstreamKind
+from gateway.rules.model import (
+    Access,
+    Deleted,
+    DigestMismatch,
+    Drift,
+    Egress,
+    EgressMode,
+    Policy,
+    SourceName,
+    Upstream,
+    UpstreamKind,
+)
 from gateway.rules.section import Row, Table, later, lift, row, table
 from gateway.rules.tree import Node, Place, ScalarNode
 
@@ -38,9 +49,22 @@ SECTIONS: Table[Sections] = table(
 
 POLICY: Table[Policy] = table(
     [
+        row(
+            "chain",
+            values.some_of(values.choice(SourceName)),
+            lambda policy, sources: replace(policy, chain=sources),
+        ),
+        row("chartproxy", values.chartproxy, lambda policy, place: replace(policy, chartproxy=place)),
         row("fresh_for", values.duration, lambda policy, time: replace(policy, fresh_for_seconds=time)),
         row("recheck_for", values.duration, lambda policy, time: replace(policy, recheck_for_seconds=time)),
+        row(
+            "stale_for",
+            values.duration_or_forever,
+            lambda policy, time: replace(policy, stale_for_seconds=time),
+        ),
         row("missing_for", values.duration, lambda policy, time: replace(policy, missing_for_seconds=time)),
+        row("deleted", values.choice(Deleted), lambda policy, answer: replace(policy, deleted=answer)),
+        row("drift", values.choice(Drift), lambda policy, answer: replace(policy, drift=answer)),
         row(
             "digest_mismatch",
             values.choice(DigestMismatch),
@@ -48,11 +72,6 @@ POLICY: Table[Policy] = table(
         ),
         row("provenance", values.boolean, lambda policy, wanted: replace(policy, provenance=wanted)),
         row("deny", values.message, lambda policy, message: replace(policy, deny=message)),
-        later("chain"),
-        later("chartproxy"),
-        later("stale_for", default="forever"),
-        later("deleted", default="keep"),
-        later("drift", default="keep"),
         later("tags"),
         later("versions"),
         later("min_age", default="0"),
@@ -72,7 +91,10 @@ EGRESS: Table[Egress] = table(
     ]
 )
 
-_KINDS_FOR_LATER = {"registry": "only helm and auto so far", "chartproxy": "only helm and auto so far"}
+
+def _name_chartproxy(upstream: Upstream, place: str) -> Upstream:
+    policy = replace(upstream.policy, chartproxy=place)
+    return replace(upstream, policy=policy, has_own_chartproxy=True)
 
 
 def _on_upstream(policy_row: Row[Policy]) -> Row[Upstream]:
@@ -85,16 +107,20 @@ def _on_upstream(policy_row: Row[Policy]) -> Row[Upstream]:
 
 UPSTREAM: Table[Upstream] = table(
     [
-        row(
-            "kind",
-            values.choice(UpstreamKind, _KINDS_FOR_LATER),
-            lambda upstream, kind: replace(upstream, kind=kind),
-        ),
-        row("url", values.url, lambda upstream, url: replace(upstream, url=url)),
+        row("kind", values.choice(UpstreamKind), lambda upstream, kind: replace(upstream, kind=kind)),
+        row("url", values.url, lambda upstream, url: replace(upstream, urls=(url,))),
+        row("urls", values.some_of(values.url), lambda upstream, urls: replace(upstream, urls=urls)),
         row("username_env", values.secret_variable, lambda upstream, name: replace(upstream, username=name)),
         row("username_file", values.secret_file, lambda upstream, name: replace(upstream, username=name)),
         row("password_env", values.secret_variable, lambda upstream, name: replace(upstream, password=name)),
         row("password_file", values.secret_file, lambda upstream, name: replace(upstream, password=name)),
+        row("token_env", values.secret_variable, lambda upstream, name: replace(upstream, token=name)),
+        row("token_file", values.secret_file, lambda upstream, name: replace(upstream, token=name)),
+        row(
+            "token_hosts",
+            values.list_of(values.host),
+            lambda upstream, hosts: replace(upstream, token_hosts=hosts),
+        ),
         row("ca_file", values.file_name, lambda upstream, name: replace(upstream, ca_file=name)),
         row("cert_file", values.file_name, lambda upstream, name: replace(upstream, cert_file=name)),
         row("key_file", values.file_name, lambda upstream, name: replace(upstream, key_file=name)),
@@ -107,10 +133,7 @@ UPSTREAM: Table[Upstream] = table(
         row(
             "access", values.choice(Access), lambda upstream, access: replace(upstream, stated_access=access)
         ),
-        later("urls"),
-        later("token_env"),
-        later("token_file"),
-        later("token_hosts"),
-        *map(_on_upstream, POLICY.values()),
+        *(_on_upstream(policy_row) for name, policy_row in POLICY.items() if name != "chartproxy"),
+        row("chartproxy", values.chartproxy, _name_chartproxy),
     ]
 )

@@ -1,10 +1,12 @@
 """What rules.yaml says, as values."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from gateway.oci.urls import HttpUrl
+from gateway.oci.urls import HttpUrl, parse_upstream_url
+from gateway.rules import docker_hub
 
 LOCAL_SUFFIXES = (".internal", ".local", ".localhost", ".svc", ".cluster.local")
 
@@ -25,8 +27,34 @@ class EgressMode(StrEnum):
 
 
 class UpstreamKind(StrEnum):
+    """What answers at an upstream; ``auto`` is a Helm repository, a registry, or both."""
+
     AUTO = "auto"
     HELM = "helm"
+    REGISTRY = "registry"
+    CHARTPROXY = "chartproxy"
+
+
+class SourceName(StrEnum):
+    """The ways to a target's content, as a ``chain`` lists them."""
+
+    REGISTRY = "registry"
+    CHARTPROXY = "chartproxy"
+    HELM = "helm"
+
+
+class Deleted(StrEnum):
+    """What becomes of a held tag that upstream deleted."""
+
+    KEEP = "keep"
+    DROP = "drop"
+
+
+class Drift(StrEnum):
+    """What an exact chart version means whose content changed upstream: the old, or the new."""
+
+    KEEP = "keep"
+    FOLLOW = "follow"
 
 
 class Access(StrEnum):
@@ -55,7 +83,12 @@ class Policy:
 
     fresh_for_seconds: float = 300.0
     recheck_for_seconds: float = 86_400.0
+    stale_for_seconds: float = math.inf
     missing_for_seconds: float = 30.0
+    deleted: Deleted = Deleted.KEEP
+    drift: Drift = Drift.KEEP
+    chain: tuple[SourceName, ...] | None = None
+    chartproxy: str | None = None
     digest_mismatch: DigestMismatch = DigestMismatch.REFUSE
     provenance: bool = False
     deny: str | None = None
@@ -70,14 +103,17 @@ class Policy:
 class Upstream:
     """A host, or a place on one, that differs from ``https://<key>/``, anonymous and public.
 
-    ``policy`` is this upstream's own over the defaults. Files are names within SECRETS_DIR.
+    ``urls`` are tried in order. ``policy`` is this upstream's own over the defaults, ``has_own_chartproxy``
+    that its chart proxy was written here, and not in the defaults. Files are names within SECRETS_DIR.
     """
 
     key: str
-    url: HttpUrl
+    urls: tuple[HttpUrl, ...]
     kind: UpstreamKind = UpstreamKind.AUTO
     username: SecretName | None = None
     password: SecretName | None = None
+    token: SecretName | None = None
+    token_hosts: tuple[str, ...] = ()
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
@@ -85,6 +121,12 @@ class Upstream:
     trusted_by: tuple[str, ...] = ()
     stated_access: Access | None = None
     policy: Policy = Policy()
+    has_own_chartproxy: bool = False
+
+    @property
+    def url(self) -> HttpUrl:
+        """The first of ``urls``."""
+        return self.urls[0]
 
     @property
     def host(self) -> str:
@@ -100,7 +142,26 @@ class Upstream:
         """As written; else private where we sign in."""
         if self.stated_access is not None:
             return self.stated_access
-        return Access.PRIVATE if self.username or self.cert_file else Access.ANONYMOUS
+        return Access.PRIVATE if self.has_credentials or self.cert_file else Access.ANONYMOUS
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether rules.yaml says as whom to sign in; a client certificate is something else."""
+        return self.username is not None or self.token is not None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether everybody finds the same there, under the same name, and without signing in."""
+        is_like_ours = self.ca_file is None and not self.allow_private and self.urls == (usual_url(self.key),)
+        return (
+            is_like_ours and self.access is Access.ANONYMOUS and not (self.has_credentials or self.cert_file)
+        )
+
+
+def usual_url(key: str) -> HttpUrl:
+    """Where a key is dialled unless ``url`` says otherwise; raise UrlError."""
+    nominal = parse_upstream_url(f"https://{key}")
+    return replace(nominal, host=docker_hub.DIALLED) if docker_hub.is_on(key) else nominal
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +175,24 @@ class Egress:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """All that rules.yaml says. A ``place`` is ``host[:port][/path]``; keys match at segment boundaries."""
+    """All that rules.yaml says. A ``place`` is ``host[:port][/path]``; keys match at segment boundaries.
+
+    ``logins`` are places, as they are dialled, that a docker config.json knows credentials for.
+    """
 
     defaults: Policy = Policy()
     egress: Egress = Egress()
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
+    logins: frozenset[str] = frozenset()
 
     def upstream_for(self, place: str) -> Upstream | None:
         """The upstream whose key is the longest prefix of ``place``."""
         found = (self.upstreams.get(prefix) for prefix in _prefixes(place))
         return next((upstream for upstream in found if upstream is not None), None)
+
+    def login_for(self, place: str) -> str | None:
+        """The login that is the longest prefix of ``place``."""
+        return next((prefix for prefix in _prefixes(place) if prefix in self.logins), None)
 
     def policy_for(self, place: str) -> Policy:
         upstream = self.upstream_for(place)

@@ -7,7 +7,10 @@ from enum import StrEnum
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.repository import Repository
 from gateway.oci.target import Target
-from gateway.rules.model import Policy, RuleSet, Upstream
+from gateway.rules import docker_hub
+from gateway.rules.chain import Chain, chain_of
+from gateway.rules.model import Access, Policy, RuleSet, SourceName, Upstream
+from gateway.rules.registry_names import login_places
 
 MAX_HOST_LENGTH = 253
 _LABEL = r"(?=[a-z0-9-]{1,63}\.)[a-z0-9](?:-*[a-z0-9])*"
@@ -23,18 +26,27 @@ class Variant(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What ``name`` stands for; the cache belongs to (target, variant)."""
+    """What ``name`` stands for; the cache belongs to (target, variant).
+
+    ``chain`` are the sources in the order they are asked; ``is_registry_guessed``: the registry among them
+    only where the upstream turns out to be one. ``chartproxy`` is the place that plays the chart proxy,
+    None where it must not learn of this target. ``access`` says who may read what comes from there.
+    """
 
     name: Repository
     target: Target
     variant: Variant
     upstream: Upstream | None
     policy: Policy
+    chain: tuple[SourceName, ...] = (SourceName.HELM,)
+    is_registry_guessed: bool = False
+    chartproxy: str | None = None
+    access: Access = Access.ANONYMOUS
 
 
 def route(rule_set: RuleSet, repository: Repository) -> Route:
     """Return the route of a name, or raise OciError NAME_NOT_KNOWN or DENIED."""
-    target = Target(repository)
+    target = Target.parse(docker_hub.full_name(repository.name))
     upstream = rule_set.upstream_for(target.place)
     policy = rule_set.policy_for(target.place)
     _refuse_what_is_no_place(target, upstream)
@@ -43,8 +55,39 @@ def route(rule_set: RuleSet, repository: Repository) -> Route:
         raise OciError(Situation.DENIED, f"{repository}: {denial}")
     if rule_set.is_local_name(target.place):
         raise OciError(Situation.NAME_NOT_KNOWN, unknown_host_message(target.host))
-    variant = Variant.PROVENANCE if policy.provenance else Variant.PLAIN
-    return Route(repository, target, variant, upstream, policy)
+    has_login = signs_in_by_docker(rule_set, target, upstream)
+    chain = chain_of(policy, upstream, target.host, has_login=has_login)
+    if not chain.sources:
+        raise OciError(
+            Situation.NAME_NOT_KNOWN, f"{repository}: no source is left to ask: {chain.emptied_by}"
+        )
+    return Route(
+        name=repository,
+        target=target,
+        variant=Variant.PROVENANCE if policy.provenance else Variant.PLAIN,
+        upstream=upstream,
+        policy=policy,
+        chain=chain.sources,
+        is_registry_guessed=chain.is_registry_guessed,
+        chartproxy=chain.chartproxy,
+        access=_access(upstream, chain, has_login=has_login),
+    )
+
+
+def signs_in_by_docker(rule_set: RuleSet, target: Target, upstream: Upstream | None) -> bool:
+    """Whether a docker config.json has credentials for this target's registry, and rules.yaml has none."""
+    if upstream is not None and upstream.has_credentials:
+        return False
+    places = login_places(target.repository.name, upstream)
+    return any(rule_set.login_for(place) is not None for place in places)
+
+
+def _access(upstream: Upstream | None, chain: Chain, *, has_login: bool) -> Access:
+    """A login is used for registries alone: what comes from elsewhere is not private for it."""
+    is_stated = upstream is not None and upstream.stated_access is not None
+    if has_login and SourceName.REGISTRY in chain.sources and not is_stated:
+        return Access.PRIVATE
+    return Access.ANONYMOUS if upstream is None else upstream.access
 
 
 def unknown_host_message(host: str) -> str:
@@ -62,11 +105,12 @@ def unknown_host_message(host: str) -> str:
 
 def _refuse_what_is_no_place(target: Target, upstream: Upstream | None) -> None:
     host = target.host
-    if upstream is None and not _is_public_host(host):
+    if upstream is None and not is_public_host(host):
         raise OciError(Situation.NAME_NOT_KNOWN, unknown_host_message(host))
     if not target.place:
         raise OciError(Situation.NAME_NOT_KNOWN, f"{host} is a host alone: a name on it is needed, {host}/…")
 
 
-def _is_public_host(host: str) -> bool:
+def is_public_host(host: str) -> bool:
+    """Whether the name alone says that it is a host: dotted, with an alphabetic top level."""
     return len(host) <= MAX_HOST_LENGTH and _PUBLIC_HOST.fullmatch(host) is not None

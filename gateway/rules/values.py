@@ -1,15 +1,17 @@
 """What the values of rules.yaml may be: each reader gives a value or raises Unreadable."""
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TypeVar
 
+from gateway.oci.errors import OciError
+from gateway.oci.repository import Repository
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
-from gateway.rules.model import SecretName, SecretOrigin
+from gateway.rules.model import SecretName, SecretOrigin, usual_url
 from gateway.rules.problems import Fault, Unreadable, unreadable
 from gateway.rules.quantities import parse_duration
-from gateway.rules.section import NOT_YET
 from gateway.rules.spelling import nearest
 from gateway.rules.tree import Node, ScalarNode, SequenceNode
 
@@ -56,6 +58,16 @@ def duration(node: Node) -> float:
         raise unreadable(node, str(error)) from error
 
 
+def duration_or_forever(node: Node) -> float:
+    """Seconds; without end for ``forever``."""
+    if scalar(node, "a duration, or forever").text == "forever":
+        return math.inf
+    try:
+        return duration(node)
+    except Unreadable as error:
+        raise unreadable(node, f"{error}, or forever") from error
+
+
 def message(node: Node) -> str:
     """A line for people; a bare ``true`` or an empty value is taken for a mistake."""
     found = scalar(node, "a message")
@@ -72,16 +84,14 @@ def version_one(node: Node) -> int:
     return 1
 
 
-def choice(kind: type[Choice], later: Mapping[str, str] | None = None) -> Callable[[Node], Choice]:
-    """One word of ``kind``; the words of ``later`` are known, and not obeyed yet."""
+def choice(kind: type[Choice]) -> Callable[[Node], Choice]:
+    """One word of ``kind``."""
     words = [str(word) for word in kind]
 
     def read(node: Node) -> Choice:
         text = scalar(node, " or ".join(words)).text
         if text in words:
             return kind(text)
-        if later and text in later:
-            raise unreadable(node, f"{text} is {NOT_YET}", later[text])
         near = nearest(text, words)
         raise unreadable(node, f"expected {' or '.join(words)}", f"did you mean {near}?" if near else None)
 
@@ -108,6 +118,21 @@ def list_of(read_item: Callable[[Node], Value]) -> Callable[[Node], tuple[Value,
     return read
 
 
+def some_of(read_item: Callable[[Node], Value]) -> Callable[[Node], tuple[Value, ...]]:
+    """A list of at least one thing, and of none twice."""
+    read_list = list_of(read_item)
+
+    def read(node: Node) -> tuple[Value, ...]:
+        values = read_list(node)
+        if not values:
+            raise unreadable(node, "expected a list of at least one")
+        if len(set(values)) < len(values):
+            raise unreadable(node, "the same stands twice in this list", "remove one of them")
+        return values
+
+    return read
+
+
 def url(node: Node) -> HttpUrl:
     """The base of an upstream: no query, since paths are put after it."""
     try:
@@ -122,7 +147,7 @@ def url(node: Node) -> HttpUrl:
 
 
 def upstream_key(node: ScalarNode) -> HttpUrl:
-    """What a key of ``upstreams`` stands for unless ``url`` says otherwise: ``https://<key>``."""
+    """Where a key of ``upstreams`` is dialled unless ``url`` says otherwise."""
     text = scalar(node, "a host").text
     hint = "host[:port][/path], in lower case, such as charts.example.com/stable"
     if not _KEY.fullmatch(text):
@@ -133,7 +158,7 @@ def upstream_key(node: ScalarNode) -> HttpUrl:
         raise unreadable(node, f"no host, or no place on one: {error}", hint) from error
     if found.place != text:
         raise unreadable(node, "another spelling of a shorter key", f"write {found.place}")
-    return found
+    return usual_url(text)
 
 
 def host(node: Node) -> str:
@@ -141,6 +166,16 @@ def host(node: Node) -> str:
     if len(text) > _MAX_HOST_LENGTH or not _HOST_NAME.fullmatch(text):
         raise unreadable(node, "expected a host in lower case, without scheme, port or path")
     return text
+
+
+def chartproxy(node: Node) -> str:
+    """The place that plays the chart proxy: its host, and a path where it has one."""
+    text = scalar(node, "a host").text
+    try:
+        return Repository.parse(text).name
+    except OciError as error:
+        hint = "such as chartproxy.example.com; for a port, give it a key under upstreams, with a url"
+        raise unreadable(node, "expected a host, in lower case, without scheme or port", hint) from error
 
 
 def host_pattern(node: Node) -> str:

@@ -1,12 +1,20 @@
 """Secrets that rules.yaml names: environment variables, and files in SECRETS_DIR."""
 
 import base64
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.rules.model import RuleSet, SecretName, SecretOrigin, Upstream
+import structlog
 
+from gateway.rules.model import RuleSet, SecretName, SecretOrigin, Upstream
+from gateway.sources.docker_config import DockerConfig, DockerConfigError, parse_docker_config
+
+log = structlog.get_logger(__name__)
+
+_TOKEN = re.compile(r"[!-~]+")  # what a header can carry
+_DOCKER_CONFIG = "config.json"
 _BYTES = "surrogateescape"  # what is no UTF-8 is sent as the bytes it is, as from the environment
 
 
@@ -16,10 +24,14 @@ class CredentialError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Where secrets are looked up, each time anew: a rotated file is seen."""
+    """Where secrets are looked up, each time anew: a rotated file is seen.
+
+    ``folder`` is SECRETS_DIR; ``docker_config`` the folder of a docker config.json.
+    """
 
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     folder: Path | None = None
+    docker_config: Path | None = None
 
     def value(self, name: SecretName) -> str:
         if name.origin is SecretOrigin.FILE:
@@ -36,12 +48,42 @@ class Secrets:
         return self.folder / name
 
     def authorization(self, upstream: Upstream) -> str | None:
-        """The Authorization header for an upstream with a user name, or None."""
+        """The Authorization header for an upstream with a token or a user name, or None."""
+        if upstream.token is not None:
+            return f"Bearer {self._token(upstream.token)}"
         if upstream.username is None:
             return None
         password = "" if upstream.password is None else self.value(upstream.password)
-        pair = f"{self.value(upstream.username)}:{password}"
-        return "Basic " + base64.b64encode(pair.encode(errors=_BYTES)).decode()
+        return _basic(f"{self.value(upstream.username)}:{password}")
+
+    def login(self, place: str) -> str:
+        """The Authorization header that the docker config.json has for one of its places."""
+        pair = self.docker().pairs.get(place)
+        if pair is None:
+            raise CredentialError(f"the docker config.json has no credentials for {place} any more")
+        return _basic(pair)
+
+    def docker(self) -> DockerConfig:
+        """What the docker config.json says; nothing where there is none."""
+        if self.docker_config is None:
+            return DockerConfig()
+        path = self.docker_config / _DOCKER_CONFIG
+        try:
+            return parse_docker_config(path.read_bytes())
+        except FileNotFoundError:
+            return DockerConfig()
+        except OSError as error:
+            raise CredentialError(f"the file {path} cannot be read: {error.strerror}") from error
+        except DockerConfigError as error:
+            raise CredentialError(f"the file {path} cannot be used: {error}") from error
+
+    def _token(self, name: SecretName) -> str:
+        token = self.value(name)
+        if not _TOKEN.fullmatch(token):
+            raise CredentialError(
+                f"the token in {name.name} has characters that no token has, or none at all"
+            )
+        return token
 
     def _read(self, name: str) -> str:
         path = self.path(name)
@@ -53,7 +95,7 @@ class Secrets:
 
 def verify(secrets: Secrets, rule_set: RuleSet) -> list[str]:
     """Look every named secret up once; return what is wrong, a line each."""
-    problems = _missing_files(secrets, "egress", [rule_set.egress.ca_file])
+    problems = [*_docker_problems(secrets), *_missing_files(secrets, "egress", [rule_set.egress.ca_file])]
     for key, upstream in rule_set.upstreams.items():
         try:
             secrets.authorization(upstream)
@@ -62,6 +104,30 @@ def verify(secrets: Secrets, rule_set: RuleSet) -> list[str]:
         files = [upstream.ca_file, upstream.cert_file, upstream.key_file]
         problems += _missing_files(secrets, f"upstream {key}", files)
     return problems
+
+
+def docker_logins(secrets: Secrets) -> frozenset[str]:
+    """The places that the docker config.json has credentials for; what of it is not used is logged."""
+    try:
+        config = secrets.docker()
+    except CredentialError as error:
+        log.warning("docker_config_unusable", reason=str(error))
+        return frozenset()
+    for reason in config.unused:
+        log.warning("docker_login_unused", reason=reason)
+    return frozenset(config.pairs)
+
+
+def _basic(pair: str) -> str:
+    return "Basic " + base64.b64encode(pair.encode(errors=_BYTES)).decode()
+
+
+def _docker_problems(secrets: Secrets) -> list[str]:
+    try:
+        secrets.docker()
+    except CredentialError as error:
+        return [f"DOCKER_CONFIG: {error}"]
+    return []
 
 
 def _missing_files(secrets: Secrets, owner: str, names: Iterable[str | None]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 from anyio import to_thread
 
-from gateway.flights import Flights
+from gateway.flights import Flights, Locks
 from gateway.helm.index import ChartEntries
 from gateway.helm.index_cut import NotQuick
 from gateway.helm.shelved import ShelvedIndex
@@ -19,8 +19,9 @@ from gateway.oci.outcomes import Corrupt, MissingName, Outcome, Unavailable, Unk
 from gateway.oci.urls import HttpUrl
 from gateway.rules.model import UpstreamKind
 from gateway.rules.route import Route
+from gateway.sources.answers import Answer
 from gateway.sources.base import COLD_SECONDS, STALE_SECONDS
-from gateway.sources.http import Answer, Http
+from gateway.sources.http import Http
 from gateway.sources.index_reader import (
     IndexReader,
     IndexVanished,
@@ -58,11 +59,15 @@ class Ask(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ChartView:
-    """What an index says of one chart. ``failure`` is why this is only what was last known."""
+    """What an index says of one chart, and when upstream stood by it, in seconds since the epoch.
+
+    ``failure`` is why this is only what was last known.
+    """
 
     entries: ChartEntries
     home: HttpUrl
     was_asked: bool
+    confirmed_at: float
     failure: Outcome | None = None
 
 
@@ -76,13 +81,15 @@ class HelmIndexes:
         home_of: Callable[[Route], HttpUrl],
         now: Callable[[], float],
         max_index_bytes: int,
+        *,
+        locks: Locks | None = None,
     ) -> None:
         self._http = http
         self._shelf = shelf
         self._home_of = home_of
         self._now = now
         self._max_index_bytes = max_index_bytes
-        self._flights: Flights[LoadedIndex] = Flights()
+        self._flights: Flights[LoadedIndex] = Flights("index", locks, until_seen=self._until_shelved)
         self._keeping: Flights[None] = Flights()
         self._latest: dict[str, LoadedIndex] = {}  # fetched, and not on the shelf yet
         self._reader = IndexReader(shelf)
@@ -111,7 +118,10 @@ class HelmIndexes:
             except IndexVanished:
                 log.info("index_vanished", url=loaded.shelved.url)  # replaced meanwhile, or gone
             else:
-                return ChartView(entries, self._home_of(route), loaded.was_asked, loaded.failure)
+                confirmed_at = loaded.shelved.confirmed_at
+                return ChartView(
+                    entries, self._home_of(route), loaded.was_asked, confirmed_at, loaded.failure
+                )
         raise Unavailable(f"the index of {route.target.place} is gone from the cache, and is not to be had")
 
     async def chart_after_miss(self, route: Route, versions: frozenset[str]) -> ChartView | None:
@@ -136,7 +146,7 @@ class HelmIndexes:
         held = await self._held(url)
         if held is not None and ask is Ask.WHEN_DUE and self._is_fresh(held.shelved, route):
             return held
-        flight = self._flights.launch((url, ask is Ask.ANEW), partial(self._ask, route, wanted, ask))
+        flight = self._flights.launch((url, int(ask is Ask.ANEW)), partial(self._ask, route, wanted, ask))
         has_copy = held is not None and ask is Ask.WHEN_DUE
         try:
             async with asyncio.timeout(STALE_SECONDS if has_copy else COLD_SECONDS):
@@ -226,6 +236,12 @@ class HelmIndexes:
         self._latest[url] = checked
         self._keeping.launch(url, partial(self._keep_latest, url))
         return checked
+
+    async def _until_shelved(self, loaded: LoadedIndex) -> None:
+        """Other processes see an index once it is on the shelf."""
+        url = loaded.shelved.url
+        if self._keeping.is_running(url):
+            await self._keeping.join(url, partial(self._keep_latest, url))
 
     async def _keep_latest(self, url: str) -> None:
         """Put on the shelf what was fetched, and what is fetched meanwhile."""

@@ -1,7 +1,7 @@
 """The classic Helm repository as a source: a tag found in its index, an archive fetched and converted."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Final
@@ -21,12 +21,15 @@ from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest
 from gateway.oci.media_types import HELM_PROVENANCE_LAYER, OCI_MANIFEST
 from gateway.oci.outcomes import Corrupt, Missing, MissingName, Outcome, Unavailable, UnknownHost
+from gateway.oci.registry_url import SCHEME as OCI_SCHEME
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
-from gateway.rules.model import DigestMismatch
+from gateway.rules.model import DigestMismatch, SourceName
 from gateway.rules.route import Route, Variant
-from gateway.sources.base import Fetched, Found, Sink
+from gateway.sources.answers import Answer
+from gateway.sources.base import Comparable, Fetched, Found, Sink, Versions
 from gateway.sources.helm_indexes import Ask, ChartView, HelmIndexes
-from gateway.sources.http import Answer, Http
+from gateway.sources.http import Http
+from gateway.sources.index_registries import IndexRegistries
 
 log = structlog.get_logger(__name__)
 
@@ -47,11 +50,19 @@ class _Archive:
 class HelmRepo:
     """Asks a Helm repository. What it fetches goes into ``sink``; an index that was good, on a shelf."""
 
-    name: Final = "helm"
+    name: Final = SourceName.HELM
 
-    def __init__(self, http: Http, indexes: HelmIndexes, sink: Sink, max_chart_bytes: int) -> None:
+    def __init__(
+        self,
+        http: Http,
+        indexes: HelmIndexes,
+        registries: IndexRegistries,
+        sink: Sink,
+        max_chart_bytes: int,
+    ) -> None:
         self._http = http
         self._indexes = indexes
+        self._registries = registries
         self._sink = sink
         self._max_chart_bytes = max_chart_bytes
         self._archives: Flights[_Archive] = Flights()
@@ -71,15 +82,16 @@ class HelmRepo:
             raise view.failure
         raise _missing(route, view, tag)
 
-    async def versions(self, route: Route) -> Sequence[str]:
+    async def versions(self, route: Route) -> Versions:
         view = await self._indexes.chart(route)
         if not view.entries.versions and view.failure is not None:
             raise view.failure
         if not view.entries.versions and not view.entries.skipped:
             raise MissingName(f"{route.target.place} has no chart {route.target.chart}")
-        return [entry.version for entry in view.entries.versions]
+        return Versions([entry.version for entry in view.entries.versions], view.confirmed_at, view.failure)
 
-    async def newest(self, route: Route, count: int) -> AsyncIterator[Found]:
+    async def candidates(self, route: Route, digest: Digest, count: int) -> AsyncIterator[Found]:
+        """The newest versions: what a chart converts to is known only once that is done."""
         view = await self._indexes.chart(route)
         first_of = {entry.version: entry for entry in reversed(view.entries.versions)}
         for entry in sorted(first_of.values(), key=_precedence, reverse=True)[:count]:
@@ -87,8 +99,29 @@ class HelmRepo:
         if view.failure is not None:  # what came was the last that was known: newer ones there may be
             raise view.failure
 
+    async def referrers(self, route: Route, subject: Digest) -> Sequence[Descriptor]:
+        """Nothing: a Helm repository has no such list."""
+        return ()
+
+    @asynccontextmanager
+    async def blob(self, route: Route, descriptor: Descriptor) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Nothing is ever yielded: a Helm repository hands out whole charts only."""
+        handed_out: tuple[AsyncIterator[bytes], ...] = ()
+        for pieces in handed_out:
+            yield pieces
+        raise Missing(f"{route.target.place} is a Helm repository, which hands out whole charts only")
+
+    async def has_blob(self, route: Route, descriptor: Descriptor) -> bool:
+        return False
+
     def tells(self, route: Route) -> Sequence[str]:
         return [str(self._indexes.url_of(route))]
+
+    def is_troubled(self, route: Route) -> bool:
+        return self._http.is_troubled(self._indexes.url_of(route), route.target)
+
+    def doubt(self, route: Route) -> None:
+        """Nothing is assumed of it."""
 
     async def drain(self) -> None:
         await self._archives.drain()
@@ -113,7 +146,10 @@ class HelmRepo:
             raise Corrupt(
                 f"the index lists {entry.name!r} among the versions of {route.target.chart}", "chart_mismatch"
             )
-        url, archive = await self._first_archive(route, view, entry)
+        first = await self._first(route, view, entry)
+        if isinstance(first, Fetched):
+            return first
+        url, archive = first
         provenance = await self._provenance(route, url)
         conversion = await to_thread.run_sync(_build, archive, entry, provenance)
         await self._keep(conversion.config)
@@ -123,13 +159,19 @@ class HelmRepo:
             str(url),
         )
 
-    async def _first_archive(
+    async def _first(
         self, route: Route, view: ChartView, entry: ChartVersion
-    ) -> tuple[HttpUrl, _Archive]:
-        """Try the entry's URLs in order. That nobody could answer outweighs that one place has it not."""
+    ) -> Fetched | tuple[HttpUrl, _Archive]:
+        """Try the entry's URLs in order: archives to convert, or artifacts in a registry.
+
+        That nobody could answer outweighs that one place has it not.
+        """
         failures: list[Outcome] = []
         for text in entry.urls[:MAX_URLS]:
             try:
+                if text.startswith(OCI_SCHEME):
+                    accept = partial(_require_digest, route, entry)
+                    return await self._registries.fetch(route, entry, text, accept)
                 url = _chart_url(view.home, text)
                 key = (str(url), entry, route.target, route.policy.digest_mismatch)
                 return url, await self._archives.join(key, partial(self._fetch_archive, route, url, entry))
@@ -148,24 +190,13 @@ class HelmRepo:
                 answer.require_ok(url.path.rpartition("/")[2])
                 async for chunk in answer.chunks_as_sent(self._max_chart_bytes):
                     await writer.write(chunk)
-            self._require_digest(route, entry, writer.digest)
+            _require_digest(route, entry, writer.digest)
             with closing(await writer.reread()) as stream:
                 metadata = await to_thread.run_sync(_read_metadata, stream)
             _require_same_chart(metadata, entry)
             archive = _Archive(writer.digest, writer.size, metadata)
             await to_thread.run_sync(_build, archive, entry)  # what cannot be an artifact is not kept
             return archive
-
-    def _require_digest(self, route: Route, entry: ChartVersion, actual: Digest) -> None:
-        if entry.digest is None or entry.digest == actual.hex:
-            return
-        message = (
-            f"the archive of {entry.name} {entry.version} has the digest {actual.hex}, "
-            f"the index says {entry.digest[:80]}"
-        )
-        if route.policy.digest_mismatch is DigestMismatch.REFUSE:
-            raise Corrupt(message, _MISMATCH)
-        log.warning("digest_mismatch_accepted", target=str(route.target), reason=message)
 
     async def _provenance(self, route: Route, archive_url: HttpUrl) -> Descriptor | None:
         """The .prov file beside the archive, where the route wants one and there is one of honest size."""
@@ -210,8 +241,8 @@ class _FoundChart:
         return None if digest is None or self._entry.has_malformed_digest else Digest("sha256", digest)
 
     @property
-    def is_exact(self) -> bool:
-        return True
+    def compares(self) -> Comparable:
+        return Comparable.ARCHIVE
 
     @property
     def failure(self) -> Outcome | None:
@@ -242,12 +273,6 @@ def _missing(route: Route, view: ChartView, tag: str) -> Missing:
 
 def _chart_url(home: HttpUrl, text: str) -> HttpUrl:
     """Resolve an entry's URL as Helm does: RFC 3986 against the repository's, whose query stays."""
-    if text.startswith("oci://"):
-        raise Corrupt(
-            "the index says that the chart lies in a registry (oci://…), "
-            "from which this version of the gateway does not fetch",
-            "bad_chart_url",
-        )
     try:
         return parse_upstream_url(urljoin(str(home), text))
     except (UrlError, ValueError) as error:
@@ -269,6 +294,18 @@ def _build(archive: _Archive, entry: ChartVersion, provenance: Descriptor | None
         return convert(archive.metadata, archive.digest, archive.size, entry, provenance)
     except MetadataError as error:
         raise Corrupt(f"the chart cannot be an artifact: {error}", "archive_invalid") from error
+
+
+def _require_digest(route: Route, entry: ChartVersion, actual: Digest) -> None:
+    if entry.digest is None or entry.digest == actual.hex:
+        return
+    message = (
+        f"the archive of {entry.name} {entry.version} has the digest {actual.hex}, "
+        f"the index says {entry.digest[:80]}"
+    )
+    if route.policy.digest_mismatch is DigestMismatch.REFUSE:
+        raise Corrupt(message, _MISMATCH)
+    log.warning("digest_mismatch_accepted", target=str(route.target), reason=message)
 
 
 def _require_origin(answer: Answer, url: HttpUrl) -> None:

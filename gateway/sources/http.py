@@ -1,151 +1,69 @@
 """The only room that speaks HTTP to the world: every hop checked, every body bounded, every error named."""
 
 import asyncio
-import re
 import time
-import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
 from urllib.parse import urljoin
-from weakref import WeakValueDictionary
 
 import httpx
 import structlog
 
-from gateway.oci.outcomes import Corrupt, Denied, Missing, Outcome, Unavailable, UnknownHost
+from gateway.oci.outcomes import Corrupt, Outcome, Unavailable, UnknownHost
 from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
-from gateway.rules.route import unknown_host_message
-from gateway.sources.egress import AddressRefused, NameUnresolved
+from gateway.sources.answers import Answer, Observer, outcome_of_error, parse_retry_after, unobserved
+from gateway.sources.breaker import Ending
+from gateway.sources.origins import Attempt, HttpLimits, Origins
 from gateway.sources.transports import Destination, Transports
+from gateway.sources.via import LOOP_HEADER, new_instance_id, outgoing
+
+__all__ = ["Answer", "Directory", "Http", "HttpLimits", "Observer", "outcome_of_error", "unobserved"]
 
 log = structlog.get_logger(__name__)
 
 USER_AGENT = "chart-gateway"
+ANONYMOUS: Final = ""  # in place of an Authorization header: no credentials of ours go along
 _MAX_REDIRECTS = 5
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_GONE = frozenset({404, 410})
-_GZIP = 16 + zlib.MAX_WBITS
-_INFLATE_BYTES = 256 * 1024
-_MAX_RETRY_AFTER_SECONDS = 3600
-_VALIDATOR = re.compile(r"[ -~]{1,1024}")  # what may be sent back as it came
-
-
-@dataclass(frozen=True, slots=True)
-class HttpLimits:
-    """How long an upstream may take, and how little it may send."""
-
-    connect_seconds: float = 3.0
-    first_byte_seconds: float = 15.0
-    idle_seconds: float = 15.0
-    total_seconds: float = 600.0
-    least_bytes_per_second: int = 10 * 1024
-    grace_seconds: float = 30.0
-    concurrency: int = 16
-
-
-# Is told of each transfer as it goes on: URL, bytes received, bytes in all where the upstream says.
-Observer: TypeAlias = Callable[[HttpUrl, int, int | None], None]
-
-
-def unobserved(_url: HttpUrl, _received_bytes: int, _total_bytes: int | None) -> None:
-    """Nobody looks."""
 
 
 class Directory(Protocol):
     """Decides where a URL is really dialled, and with what."""
 
-    def destination(self, url: HttpUrl, target: Target) -> Destination:
-        """Raise Denied, UnknownHost, Unavailable or Corrupt for a URL that must not be followed."""
+    def destinations(self, url: HttpUrl, target: Target) -> Sequence[Destination]:
+        """One or more places with the same content, to be tried first to last.
+
+        Raise Denied, UnknownHost, Unavailable or Corrupt for a URL that must not be followed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked; whom, is decided hop by hop. ``authorization`` stands for the destination's own."""
+
+    method: str
+    headers: Mapping[str, str]
+    authorization: str | None = field(repr=False)
+    hop: int = 0
 
 
 @dataclass(slots=True)
-class Answer:
-    """An upstream's answer, its body still to come. ``name`` is what clients may be told of its sender."""
+class _Dialled:
+    """Is told by httpcore what it does for a request: ``is_new`` once that is to open a connection."""
 
-    url: HttpUrl
-    name: str
-    has_credentials: bool
-    _response: httpx.Response
-    _limits: HttpLimits
-    _observe: Observer
-    _monotonic: Callable[[], float] = field(default=time.monotonic)
+    is_new: bool = False
 
-    @property
-    def status(self) -> int:
-        return self._response.status_code
-
-    def header(self, name: str) -> str | None:
-        value = self._response.headers.get(name)
-        return None if value is None else str(value)
-
-    def validator(self, name: str) -> str | None:
-        """An ETag or Last-Modified that is worth remembering."""
-        value = self.header(name)
-        return value if value is not None and _VALIDATOR.fullmatch(value) else None
-
-    def require_ok(self, what: str) -> None:
-        """Return for a 200; else raise the outcome of this status. ``what`` names the thing asked for."""
-        if self.status != 200:
-            raise _outcome_of_status(self, what)
-
-    def chunks(self, limit_bytes: int) -> AsyncIterator[bytes]:
-        """The body, decoded where one gzip layer lies on it.
-
-        Raise Corrupt past ``limit_bytes`` as received, or twice that decoded.
-        """
-        received = self._limited(limit_bytes, self._raw())
-        return self._limited(2 * limit_bytes, _inflate(received)) if self._is_gzip() else received
-
-    def chunks_as_sent(self, limit_bytes: int) -> AsyncIterator[bytes]:
-        """The body of a .tgz: web servers that call the file's own gzip a coding mean just its bytes."""
-        self._is_gzip()
-        return self._limited(limit_bytes, self._raw())
-
-    def _is_gzip(self) -> bool:
-        coding = (self.header("content-encoding") or "identity").lower()
-        if coding not in ("identity", "gzip", "x-gzip"):
-            raise Corrupt(f"{self.name} sent the coding {coding[:40]!r}, which was not asked for")
-        return coding != "identity"
-
-    async def _limited(self, limit_bytes: int, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        self._refuse_unframed()
-        received = 0
-        async for piece in pieces:
-            received += len(piece)
-            if received > limit_bytes:
-                raise Corrupt(f"{self.name} sent more than {limit_bytes} bytes", "too_large")
-            yield piece
-
-    def _refuse_unframed(self) -> None:
-        """A body that ends where the connection ends cannot be told from one that was cut."""
-        if self.header("content-length") is None and self.header("transfer-encoding") is None:
-            raise Corrupt(f"{self.name} sent a body without a length", "truncated")
-
-    async def _raw(self) -> AsyncIterator[bytes]:
-        started = self._monotonic()
-        received = 0
-        length = self.header("content-length") or ""
-        total_bytes = int(length) if length.isdecimal() else None
-        try:
-            async for chunk in self._response.aiter_raw():
-                received += len(chunk)
-                self._require_pace(self._monotonic() - started, received)
-                self._observe(self.url, received, total_bytes)
-                yield chunk
-        except httpx.HTTPError as error:
-            raise outcome_of_error(error, self.name) from error
-
-    def _require_pace(self, seconds: float, received: int) -> None:
-        too_slow = received < (seconds - self._limits.grace_seconds) * self._limits.least_bytes_per_second
-        if too_slow or seconds > self._limits.total_seconds:
-            raise Unavailable(f"{self.name} sends too slowly: {received} bytes in {seconds:.0f} s")
+    async def __call__(self, event: str, _info: Mapping[str, object]) -> None:
+        self.is_new = self.is_new or event == "connection.connect_tcp.started"
 
 
 class Http:
-    """GET with redirects followed by hand: credentials and permissions are decided anew for each hop."""
+    """GET and HEAD, redirects followed by hand: credentials and permissions are decided for each hop anew.
+
+    ``now`` gives seconds since the epoch; ``instance_id`` is what other gateways know us by.
+    """
 
     def __init__(
         self,
@@ -153,64 +71,166 @@ class Http:
         transports: Transports,
         limits: HttpLimits,
         observe: Observer = unobserved,
+        *,
+        instance_id: str | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self.instance_id = instance_id or new_instance_id()
         self._directory = directory
         self._transports = transports
         self._limits = limits
         self._observe = observe
-        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._now = now
+        self._origins = Origins(limits, monotonic)
 
-    @asynccontextmanager
-    async def get(self, url: HttpUrl, target: Target, headers: Mapping[str, str]) -> AsyncIterator[Answer]:
-        """Ask for ``url`` on behalf of ``target``; the answer's body can be read inside the block."""
-        for hop in range(_MAX_REDIRECTS + 1):
-            with _on_hop(hop):
-                destination = self._directory.destination(url, target)
-            async with self._place(destination), self._ask(destination, headers, hop) as response:
-                location = response.headers.get("location")
-                if response.status_code not in _REDIRECTS or location is None:
-                    yield Answer(
-                        destination.url,
-                        destination.name,
-                        destination.authorization is not None,
-                        response,
-                        self._limits,
-                        self._observe,
-                    )
-                    return
-            url = _next_hop(destination, location)
-        raise Corrupt(f"{destination.name} redirects more than {_MAX_REDIRECTS} times", "too_many_redirects")
+    def get(
+        self,
+        url: HttpUrl,
+        target: Target,
+        headers: Mapping[str, str],
+        *,
+        authorization: str | None = None,
+        follow: int = _MAX_REDIRECTS,
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Ask for ``url`` on behalf of ``target``; the answer's body can be read inside the block.
 
-    def _place(self, destination: Destination) -> asyncio.Semaphore:
-        """One of the places that an origin's requests share; forgotten while nobody asks there."""
-        return self._places.setdefault(destination.url.origin, asyncio.Semaphore(self._limits.concurrency))
+        ``authorization``, or ANONYMOUS, is sent in place of the destination's own, to where ``url`` lies and
+        to nobody that it redirects to; ``follow`` is how many redirects are followed.
+        """
+        return self._asked(url, target, _Request("GET", headers, authorization), follow)
 
-    @asynccontextmanager
-    async def _ask(
-        self, destination: Destination, headers: Mapping[str, str], hop: int
-    ) -> AsyncIterator[httpx.Response]:
-        with _on_hop(hop):
-            response = await self._send(destination, headers)
+    def head(
+        self,
+        url: HttpUrl,
+        target: Target,
+        headers: Mapping[str, str],
+        *,
+        authorization: str | None = None,
+        follow: int = _MAX_REDIRECTS,
+    ) -> AbstractAsyncContextManager[Answer]:
+        """As ``get``, for the head of the answer alone."""
+        return self._asked(url, target, _Request("HEAD", headers, authorization), follow)
+
+    async def prepare(self) -> None:
+        """Have at hand what most upstreams are dialled with, before the first one is."""
+        await self._transports.prepare()
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._transports.close()
+
+    def is_troubled(self, url: HttpUrl, target: Target) -> bool:
+        """Whether everybody who could be asked failed the last time, or keeps somebody waiting just now."""
         try:
-            yield response
-        finally:
-            await response.aclose()
+            destinations = self._directory.destinations(url, target)
+        except Outcome:  # asking will say so at once
+            return False
+        return all(self._origins.is_troubled(_service(destination.url)) for destination in destinations)
 
-    async def _send(self, destination: Destination, headers: Mapping[str, str]) -> httpx.Response:
-        transport = await self._transport(destination)
-        request = httpx.Request(
-            "GET",
-            str(destination.url),
-            headers=_headers(destination, headers),
-            extensions={"timeout": self._timeouts()},
+    @asynccontextmanager
+    async def _asked(
+        self, url: HttpUrl, target: Target, request: _Request, follow: int
+    ) -> AsyncIterator[Answer]:
+        home: frozenset[str] | None = None
+        for hop in range(follow + 1):
+            destinations = self._destinations(url, target, hop)
+            origins = frozenset(destination.url.origin for destination in destinations)
+            home = home or origins
+            if not origins <= home:  # once it led away, it does not come back signed either
+                request = replace(request, authorization=None)
+            async with self._first_answer(replace(request, hop=hop), destinations) as answer:
+                if answer.location is None:
+                    yield answer
+                    return
+                sender, url = answer.name, _next_hop(answer, answer.location, follow)
+        raise Corrupt(f"{sender} redirects more than {follow} times", "too_many_redirects")
+
+    def _destinations(self, url: HttpUrl, target: Target, hop: int) -> Sequence[Destination]:
+        """Where to ask, whoever is troubled last."""
+        with _on_hop(hop):
+            destinations = self._directory.destinations(url, target)
+        return sorted(destinations, key=lambda each: self._origins.is_troubled(_service(each.url)))
+
+    @asynccontextmanager
+    async def _first_answer(
+        self, request: _Request, destinations: Sequence[Destination]
+    ) -> AsyncIterator[Answer]:
+        """The first that is no outage; the last one's, whatever it is."""
+        for destination in destinations:
+            is_last = destination is destinations[-1]
+            async with AsyncExitStack() as stack:
+                try:
+                    answer = await stack.enter_async_context(self._answered(request, destination))
+                except (Unavailable, UnknownHost) as error:
+                    if is_last or (isinstance(error, UnknownHost) and error.is_refused):
+                        raise
+                    continue
+                if is_last or not answer.is_outage:
+                    yield answer
+                    return
+
+    @asynccontextmanager
+    async def _answered(self, request: _Request, destination: Destination) -> AsyncIterator[Answer]:
+        """One request to one destination; its place is held until its answer is done with."""
+        origin = self._origins.get(_service(destination.url))
+        name = destination.name
+        async with origin.place(name):
+            with origin.attempt(name) as attempt:
+                with _on_hop(request.hop), attempt.waiting():
+                    response = await self._send(request, destination, attempt)
+                try:
+                    yield self._noted(response, destination, attempt)
+                finally:
+                    await response.aclose()
+
+    def _noted(self, response: httpx.Response, destination: Destination, attempt: Attempt) -> Answer:
+        """Take from the head of an answer what it says of its origin's health."""
+        retry_after_seconds = parse_retry_after(response.headers.get("retry-after"), self._now())
+        if response.status_code in (429, 503) and retry_after_seconds is not None:
+            attempt.end(Ending.PUT_OFF)
+            attempt.origin.wait(retry_after_seconds, is_rate_limited=response.status_code == 429)
+        attempt.end(Ending.ANSWERED if _is_well(response) else Ending.FAILED)
+        return Answer(
+            url=destination.url,
+            name=destination.name,
+            has_credentials=destination.authorization is not None,
+            retry_after_seconds=retry_after_seconds,
+            _response=response,
+            _attempt=attempt,
+            _observe=self._observe,
         )
+
+    async def _send(self, request: _Request, destination: Destination, attempt: Attempt) -> httpx.Response:
+        transport = await self._transport(destination)
         try:
             async with asyncio.timeout(self._limits.connect_seconds + self._limits.first_byte_seconds):
-                return await transport.handle_async_request(request)
+                return await self._exchange(request, destination, transport)
         except TimeoutError as error:
+            attempt.end(Ending.SILENT)
             raise Unavailable(f"{destination.name} did not answer in time") from error
         except httpx.HTTPError as error:
-            raise outcome_of_error(error, destination.name) from error
+            outcome = outcome_of_error(error, destination.name)
+            attempt.end(_ending_of(error, outcome))
+            raise outcome from error
+
+    async def _exchange(
+        self, request: _Request, destination: Destination, transport: httpx.AsyncHTTPTransport
+    ) -> httpx.Response:
+        """Ask, and ask again where a connection of an earlier request was closed as this one came by."""
+        dialled = _Dialled()
+        prepared = httpx.Request(
+            request.method,
+            str(destination.url),
+            headers=self._headers(request, destination),
+            extensions={"timeout": self._timeouts(), "trace": dialled},
+        )
+        try:
+            return await transport.handle_async_request(prepared)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if dialled.is_new:
+                raise
+            return await transport.handle_async_request(prepared)
 
     async def _transport(self, destination: Destination) -> httpx.AsyncHTTPTransport:
         try:
@@ -219,6 +239,21 @@ class Http:
             log.warning("certificates_unusable", upstream=destination.name, reason=str(error))
             raise Unavailable(f"the certificates for {destination.name} cannot be used") from error
 
+    def _headers(self, request: _Request, destination: Destination) -> dict[str, str]:
+        """Only what we name ourselves: nothing of a client's request ever travels on.
+
+        Also Host, which httpx would make by decoding the name, and raise for one that is no good IDNA.
+        """
+        own = {
+            "Host": destination.url.authority,
+            "User-Agent": USER_AGENT,
+            "Accept-Encoding": "identity",
+            "Via": outgoing(self.instance_id),
+            **request.headers,
+        }
+        authorization = destination.authorization if request.authorization is None else request.authorization
+        return {**own, "Authorization": authorization} if authorization else own
+
     def _timeouts(self) -> dict[str, float]:
         return {
             "connect": self._limits.connect_seconds,
@@ -226,6 +261,11 @@ class Http:
             "write": self._limits.idle_seconds,
             "pool": self._limits.first_byte_seconds,
         }
+
+
+def _service(url: HttpUrl) -> str:
+    """Whose health is judged: a host's registry and its files fail apart, often they are two servers."""
+    return f"{url.origin}/v2" if url.path.startswith("/v2/") else url.origin
 
 
 @contextmanager
@@ -239,80 +279,24 @@ def _on_hop(hop: int) -> Iterator[None]:
         raise Unavailable(error.message) from error
 
 
-def outcome_of_error(error: httpx.HTTPError, host: str) -> Outcome:
-    """Translate what httpx raises; the border that each network error crosses once."""
-    if isinstance(error.__cause__, NameUnresolved | AddressRefused):
-        return UnknownHost(unknown_host_message(host))
-    match error:
-        case httpx.ConnectTimeout() | httpx.PoolTimeout():
-            return Unavailable(f"no connection to {host} in time")
-        case httpx.TimeoutException():
-            return Unavailable(f"{host} fell silent")
-        case httpx.ConnectError():
-            return Unavailable(f"no connection to {host}")
-        case httpx.RemoteProtocolError() | httpx.DecodingError():
-            return Unavailable(f"{host} broke off, or does not speak HTTP")
-        case _:
-            return Unavailable(f"the exchange with {host} failed")
+def _is_well(response: httpx.Response) -> bool:
+    """Whether an origin answers; a gateway that found a loop does."""
+    name, value = LOOP_HEADER
+    return response.status_code < 500 or response.headers.get(name) == value
 
 
-def _outcome_of_status(answer: Answer, what: str) -> Outcome:
-    host, status = answer.name, answer.status
-    message = f"{host} answered {status} for {what}"
-    if status in _GONE:
-        return Missing(message)
-    if status in (401, 403):
-        return Denied(message) if answer.has_credentials else Missing(message)
-    if status in (408, 429) or status >= 500:
-        return Unavailable(message, _retry_after(answer), is_rate_limited=status == 429)
-    return Corrupt(message, "unexpected_status")
+def _ending_of(error: httpx.HTTPError, outcome: Outcome) -> Ending:
+    if isinstance(outcome, UnknownHost):
+        return Ending.NO_SUCH_HOST
+    return Ending.SILENT if isinstance(error, httpx.TimeoutException) else Ending.FAILED
 
 
-def _retry_after(answer: Answer) -> int | None:
-    text = answer.header("retry-after") or ""
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        return None
-    return min(max(int(text), 1), _MAX_RETRY_AFTER_SECONDS)
-
-
-def _headers(destination: Destination, headers: Mapping[str, str]) -> dict[str, str]:
-    """Only what we name ourselves: nothing of a client's request ever travels on.
-
-    Also Host, which httpx would make by decoding the name, and raise for one that is no good IDNA.
-    """
-    own = {
-        "Host": destination.url.authority,
-        "User-Agent": USER_AGENT,
-        "Accept-Encoding": "identity",
-        **headers,
-    }
-    if destination.authorization is not None:
-        own["Authorization"] = destination.authorization
-    return own
-
-
-def _next_hop(destination: Destination, location: str) -> HttpUrl:
+def _next_hop(answer: Answer, location: str, follow: int) -> HttpUrl:
+    if not follow:
+        raise Corrupt(f"{answer.name} redirects where no redirect is followed", "bad_redirect")
     try:
-        return parse_upstream_url(urljoin(str(destination.url), location.partition("#")[0]))
+        return parse_upstream_url(urljoin(str(answer.url), location.partition("#")[0]))
     except (UrlError, ValueError) as error:
         raise Corrupt(
-            f"{destination.name} redirects to a place that is not followed: {error}", "bad_redirect"
+            f"{answer.name} redirects to a place that is not followed: {error}", "bad_redirect"
         ) from error
-
-
-async def _inflate(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Undo one gzip layer, of one member or several, a bounded piece at a time."""
-    inflater = zlib.decompressobj(_GZIP)
-    try:
-        async for chunk in chunks:
-            pending = chunk
-            while pending:
-                if inflater.eof:
-                    inflater = zlib.decompressobj(_GZIP)
-                yield inflater.decompress(pending, _INFLATE_BYTES)
-                pending = inflater.unconsumed_tail or inflater.unused_data
-                await asyncio.sleep(0)
-    except zlib.error as error:
-        raise Corrupt("a body that says it is gzip is not", "bad_encoding") from error
-    if not inflater.eof:
-        raise Corrupt("a gzip body ends early", "truncated")

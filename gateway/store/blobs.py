@@ -3,9 +3,11 @@
 import io
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from gateway.oci.digest import Digest
+
+WITHHELD_BYTES: Final = 32 << 10  # of a blob on its way: nobody gets its end before its digest is right
 
 
 class DigestMismatch(ValueError):
@@ -18,6 +20,10 @@ class TooLarge(ValueError):
 
 class StorageFailed(Exception):
     """The disk, or what stands for it, refused: full, gone, read-only."""
+
+
+class TransferBroken(StorageFailed):
+    """Whoever writes the blob that is read along has gone, or writes no more; a part of it was read."""
 
 
 class BlobWriter(Protocol):
@@ -35,15 +41,24 @@ class BlobWriter(Protocol):
     async def reread(self) -> BinaryIO:
         """Open what was written so far for reading, before it is kept; the caller closes it."""
 
+    async def written(self, offset: int, length: int) -> bytes:
+        """At most ``length`` bytes from ``offset`` of what was written so far; fewer only at its end.
+
+        For readers beside the one who writes; nothing of it is verified yet.
+        """
+
 
 class OpenBlob(Protocol):
-    """A kept blob, open for reading; safe against the blob's removal meanwhile."""
+    """A blob, open for reading; safe against the blob's removal meanwhile."""
 
     @property
     def size(self) -> int: ...
 
     async def read(self, offset: int, length: int) -> bytes:
-        """At most ``length`` bytes from ``offset``; fewer only at the end."""
+        """At most ``length`` bytes from ``offset``; none only at the end.
+
+        Of a kept blob fewer come only at the end, of one that is followed what is there.
+        """
 
     def close(self) -> None: ...
 
@@ -52,11 +67,21 @@ class BlobStore(Protocol):
     """Content by digest. Leaving ``create`` without an exception keeps the blob, durably."""
 
     def create(
-        self, expected: Digest | None = None, limit_bytes: int | None = None
+        self, expected: Digest | None = None, limit_bytes: int | None = None, owner: str = ""
     ) -> AbstractAsyncContextManager[BlobWriter]:
-        """Write a blob; raise DigestMismatch on leaving where ``expected`` is another digest."""
+        """Write a blob; raise DigestMismatch on leaving where ``expected`` is another digest.
+
+        ``owner`` is for whom it is written: who names the same may follow.
+        """
 
     async def open(self, digest: Digest) -> OpenBlob | None: ...
+
+    async def follow(self, digest: Digest, size_bytes: int, owner: str = "") -> OpenBlob | None:
+        """Read a blob along that another process is writing for ``owner``; None where nobody does.
+
+        A read waits for what is not there yet. The last WITHHELD_BYTES are handed out once the whole is
+        verified. Raise TransferBroken on reading where the writer fails, dies or stops.
+        """
 
     async def size(self, digest: Digest) -> int | None: ...
 
@@ -90,7 +115,7 @@ class MemoryBlobs:
 
     @asynccontextmanager
     async def create(
-        self, expected: Digest | None = None, limit_bytes: int | None = None
+        self, expected: Digest | None = None, limit_bytes: int | None = None, owner: str = ""
     ) -> AsyncIterator[BlobWriter]:
         writer = _MemoryWriter(expected, limit_bytes)
         yield writer
@@ -100,6 +125,10 @@ class MemoryBlobs:
     async def open(self, digest: Digest) -> OpenBlob | None:
         content = self._contents.get(digest)
         return None if content is None else _MemoryBlob(content)
+
+    async def follow(self, digest: Digest, size_bytes: int, owner: str = "") -> OpenBlob | None:
+        """No other process sees this memory."""
+        return None
 
     async def size(self, digest: Digest) -> int | None:
         content = self._contents.get(digest)
@@ -145,6 +174,9 @@ class _MemoryWriter:
 
     async def reread(self) -> BinaryIO:
         return io.BytesIO(self._buffer)
+
+    async def written(self, offset: int, length: int) -> bytes:
+        return bytes(self._buffer[offset : offset + length])
 
 
 class _MemoryBlob:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
-from anyio import to_thread
 from sqlalchemy import Connection
 
 from gateway.oci.descriptor import Descriptor
@@ -14,7 +13,7 @@ from gateway.store import catalog_reads as reads
 from gateway.store import catalog_writes as writes
 from gateway.store.engine import Engines
 from gateway.store.generation import Generation
-from gateway.store.rows import HeldRow, KeptManifest, TagRow
+from gateway.store.rows import HeldRow, KeptManifest, KnownRegistry, NamedBlob, Right, TagList, TagRow
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -27,8 +26,9 @@ class Catalog:
         self._engines = engines
         self.generation = generation
 
-    async def find_tag(self, target: Target, variant: str, tag: str) -> TagRow | None:
-        return await self._read(reads.find_tag, target, variant, tag)
+    async def find_tags(self, target: Target, variant: str, tag: str) -> list[TagRow]:
+        """The tag as each source gave it."""
+        return await self._read(reads.find_tags, target, variant, tag)
 
     async def find_versions(self, target: Target, variant: str) -> list[TagRow]:
         """Every tag held of the target, newest kept first."""
@@ -38,13 +38,21 @@ class Catalog:
         """A manifest that the target itself has shown, in whatever variant."""
         return await self._read(reads.find_manifest, target, digest)
 
-    async def find_blob_size(self, target: Target, digest: Digest) -> int | None:
-        """The size in bytes of a blob that the target's own source delivered."""
-        return await self._read(reads.find_blob_size, target, digest)
+    async def find_manifest_source(self, target: Target, digest: Digest) -> str | None:
+        """The source that gave the target this manifest."""
+        return await self._read(reads.find_manifest_source, target, digest)
 
-    async def find_edge(self, target: Target, digest: Digest) -> Descriptor | None:
-        """What a manifest of the target says about a blob that it names."""
-        return await self._read(reads.find_edge, target, digest)
+    async def find_right(self, target: Target, digest: Digest) -> Right | None:
+        """What is known of a blob that the target's own source delivered or confirmed."""
+        return await self._read(reads.find_right, target, digest)
+
+    async def find_owners(self, digest: Digest) -> list[Target]:
+        """Targets that have the right to a blob or manifest; of very many some."""
+        return await self._read(reads.find_owners, digest)
+
+    async def find_named(self, target: Target, digest: Digest) -> list[NamedBlob]:
+        """What the target's manifests say of a blob that they name, newest kept first."""
+        return await self._read(reads.find_named, target, digest)
 
     async def find_tags_naming(self, target: Target, digest: Digest) -> list[TagRow]:
         """The tags whose manifest is this one, or names this blob."""
@@ -53,9 +61,17 @@ class Catalog:
     async def find_referrers(self, target: Target, subject: Digest) -> list[Descriptor]:
         return await self._read(reads.find_referrers, target, subject)
 
-    async def tags_of(self, target: Target) -> set[str]:
-        """The versions held, as upstream spells them."""
-        return await self._read(reads.tags_of, target)
+    async def versions_of(self, target: Target) -> set[tuple[str, str]]:
+        """The versions held, as upstream spells them, each with the source that gave it."""
+        return await self._read(reads.versions_of, target)
+
+    async def find_tag_list(self, target: Target, variant: str) -> list[TagList]:
+        """The list of each source as it was last good."""
+        return await self._read(reads.find_tag_list, target, variant)
+
+    async def find_registry(self, place: str) -> KnownRegistry | None:
+        """Whether a place is a registry, where that was learnt."""
+        return await self._read(reads.find_registry, place)
 
     async def names(self) -> list[tuple[str, Target]]:
         """The names clients asked for, with the target each had, where something is held."""
@@ -64,35 +80,65 @@ class Catalog:
     async def held(self) -> list[HeldRow]:
         return await self._read(reads.held)
 
-    async def keep(self, name: str, row: TagRow, kept: KeptManifest) -> None:
+    async def keep(self, name: str, row: TagRow, kept: KeptManifest, replaces: Digest | None = None) -> None:
         """Keep a pull whole: blobs, manifest, edges, rights, the name asked for, and the tag last."""
-        await self._write(writes.keep, name, row, kept)
+        await self._write(writes.keep, name, row, kept, replaces)
 
     async def keep_untagged(self, row: TagRow, kept: KeptManifest) -> None:
         """Keep what ``row`` would name for those who ask by digest; the tag stays what it is."""
         await self._write(writes.keep_untagged, row, kept)
 
-    async def keep_tag(self, name: str, row: TagRow) -> None:
-        """Keep another tag of a manifest that is held already."""
-        await self._write(writes.keep_tag, name, row)
+    async def keep_tag(self, name: str, row: TagRow, replaces: Digest | None = None) -> None:
+        """Keep another tag of a manifest that is held already.
 
-    async def confirm_tag(self, row: TagRow, confirmed_at: float, seen_digest: Digest | None) -> None:
-        """Note that upstream was asked: it still has the tag, at ``seen_digest`` where that is another."""
-        await self._write(writes.confirm_tag, row, confirmed_at, seen_digest)
+        A tag that is held with other content is replaced only where that is ``replaces``; else somebody was
+        quicker, and only what was seen upstream is noted.
+        """
+        await self._write(writes.keep_tag, name, row, replaces)
+
+    async def keep_blob(  # noqa: PLR0917 (a right's columns, in their order)
+        self, target: Target, variant: str, digest: Digest, size_bytes: int, source: str, kept_at: float
+    ) -> None:
+        """Keep that a source delivered or confirmed a blob, which gives the target the right to it."""
+        await self._write(writes.keep_blob, (target, variant, digest), Right(size_bytes, source), kept_at)
+
+    async def confirm_tag(
+        self,
+        row: TagRow,
+        confirmed_at: float,
+        seen_digest: Digest | None,
+        upstream_digest: Digest | None = None,
+    ) -> None:
+        """Note that upstream was asked: it still has the tag, at ``seen_digest`` where that is another.
+
+        ``upstream_digest``, where it is given, is what the source will be compared with from now on.
+        """
+        await self._write(writes.confirm_tag, row, confirmed_at, seen_digest, upstream_digest)
+
+    async def drop_tag(self, target: Target, variant: str, tag: str) -> None:
+        """Forget a tag of every source; what it named stays for those who ask by digest."""
+        await self._write(writes.drop_tag, target, variant, tag)
+
+    async def keep_tag_list(self, target: Target, variant: str, tag_list: TagList) -> None:
+        """Make ``tag_list`` the list of its source."""
+        await self._write(writes.keep_tag_list, target, variant, tag_list)
+
+    async def keep_registry(self, place: str, is_registry: bool, learnt_at: float) -> None:
+        await self._write(writes.keep_registry, place, KnownRegistry(is_registry, learnt_at))
 
     async def _read(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-        return await to_thread.run_sync(self._run_read, query, *arguments)
+        return await self._engines.ask(query, *arguments)
 
     async def _write(self, command: Callable[[Connection, *Ts], bool], *arguments: *Ts) -> None:
-        await to_thread.run_sync(self._run_write, command, *arguments)
-
-    def _run_read(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-        with self._engines.reading() as connection:
-            return query(connection, *arguments)
+        """Run a command; it says whether it changed what a memory cache may hold."""
+        await self._engines.write_turns.run(self._run_write, command, *arguments)
 
     def _run_write(self, command: Callable[[Connection, *Ts], bool], *arguments: *Ts) -> None:
-        """Run a command; it says whether it changed what a memory cache may hold."""
-        with self._engines.writing() as connection:
+        def announced(connection: Connection) -> bool:
             changed = command(connection, *arguments)
-        if changed:
+            if changed:
+                self.generation.announce(connection)
+            return changed
+
+        if self._engines.write(announced):
             self.generation.advance()

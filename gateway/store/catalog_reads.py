@@ -1,4 +1,4 @@
-"""The catalog's queries, as functions of a connection."""
+"""The catalog's queries, as functions of a connection; names are sorted here: databases differ in it."""
 
 import json
 
@@ -8,22 +8,35 @@ from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest
 from gateway.oci.target import Target
-from gateway.store.rows import HeldRow, TagRow
-from gateway.store.tables import blobs, manifest_edges, manifests, repositories, rights, tags
+from gateway.store.rows import HeldRow, KnownRegistry, NamedBlob, Right, TagList, TagRow
+from gateway.store.tables import (
+    blobs,
+    manifest_edges,
+    manifests,
+    registries,
+    repositories,
+    rights,
+    tag_lists,
+    tags,
+)
+
+_MAX_OWNERS = 100
 
 
-def find_tag(connection: Connection, target: Target, variant: str, tag: str) -> TagRow | None:
-    row = connection.execute(
-        select(tags).where(tags.c.target == str(target), tags.c.variant == variant, tags.c.tag == tag)
-    ).first()
-    return None if row is None else _tag_row(row)
+def find_tags(connection: Connection, target: Target, variant: str, tag: str) -> list[TagRow]:
+    rows = connection.execute(
+        select(tags)
+        .where(tags.c.target == str(target), tags.c.variant == variant, tags.c.tag == tag)
+        .order_by(tags.c.source)
+    )
+    return [_tag_row(row) for row in rows]
 
 
 def find_versions(connection: Connection, target: Target, variant: str) -> list[TagRow]:
     rows = connection.execute(
         select(tags)
         .where(tags.c.target == str(target), tags.c.variant == variant)
-        .order_by(tags.c.kept_at.desc())
+        .order_by(tags.c.kept_at.desc(), tags.c.tag, tags.c.source)
     )
     return [_tag_row(row) for row in rows]
 
@@ -37,25 +50,50 @@ def find_manifest(connection: Connection, target: Target, digest: Digest) -> Man
     return None if row is None else Manifest(row.content, row.media_type, digest)
 
 
-def find_blob_size(connection: Connection, target: Target, digest: Digest) -> int | None:
-    size_bytes: int | None = connection.execute(
-        select(blobs.c.size_bytes).where(blobs.c.digest == str(digest), _right_exists(target, digest))
+def find_right(connection: Connection, target: Target, digest: Digest) -> Right | None:
+    row = connection.execute(
+        select(blobs.c.size_bytes, rights.c.source)
+        .join(rights, rights.c.digest == blobs.c.digest)
+        .where(blobs.c.digest == str(digest), rights.c.target == str(target))
+        .order_by(rights.c.variant)
+    ).first()
+    return None if row is None else Right(row.size_bytes, row.source)
+
+
+def find_manifest_source(connection: Connection, target: Target, digest: Digest) -> str | None:
+    source: str | None = connection.execute(
+        select(rights.c.source)
+        .join(manifests, manifests.c.digest == rights.c.digest)
+        .where(rights.c.target == str(target), rights.c.digest == str(digest))
+        .order_by(rights.c.variant)
     ).scalar()
-    return size_bytes
+    return source
+
+
+def find_owners(connection: Connection, digest: Digest) -> list[Target]:
+    rows = connection.execute(
+        select(rights.c.target).where(rights.c.digest == str(digest)).distinct().limit(_MAX_OWNERS)
+    )
+    return [Target.parse(row.target) for row in rows]
 
 
 def _right_exists(target: Target, digest: Digest) -> Exists:
     return exists().where(rights.c.target == str(target), rights.c.digest == str(digest))
 
 
-def find_edge(connection: Connection, target: Target, digest: Digest) -> Descriptor | None:
-    row = connection.execute(
-        select(manifest_edges)
+def find_named(connection: Connection, target: Target, digest: Digest) -> list[NamedBlob]:
+    rows = connection.execute(
+        select(manifest_edges, rights.c.source)
         .join(rights, rights.c.digest == manifest_edges.c.manifest)
+        .join(manifests, manifests.c.digest == manifest_edges.c.manifest)
         .where(manifest_edges.c.digest == str(digest), rights.c.target == str(target))
-        .limit(1)
-    ).first()
-    return None if row is None else Descriptor(row.media_type, digest, row.size_bytes)
+        .order_by(manifests.c.kept_at.desc(), manifests.c.digest, rights.c.variant, manifest_edges.c.position)
+    )
+    named: dict[str, NamedBlob] = {}
+    for row in rows:
+        descriptor = Descriptor(row.media_type, digest, row.size_bytes)
+        named.setdefault(row.manifest, NamedBlob(descriptor, Digest.parse(row.manifest), row.source))
+    return list(named.values())
 
 
 def find_tags_naming(connection: Connection, target: Target, digest: Digest) -> list[TagRow]:
@@ -89,17 +127,32 @@ def find_referrers(connection: Connection, target: Target, subject: Digest) -> l
     ]
 
 
-def tags_of(connection: Connection, target: Target) -> set[str]:
-    return set(connection.execute(select(tags.c.version).where(tags.c.target == str(target))).scalars())
+def versions_of(connection: Connection, target: Target) -> set[tuple[str, str]]:
+    rows = connection.execute(select(tags.c.source, tags.c.version).where(tags.c.target == str(target)))
+    return {(row.source, row.version) for row in rows}
+
+
+def find_tag_list(connection: Connection, target: Target, variant: str) -> list[TagList]:
+    rows = connection.execute(
+        select(tag_lists)
+        .where(tag_lists.c.target == str(target), tag_lists.c.variant == variant)
+        .order_by(tag_lists.c.source)
+    )
+    return [TagList(row.source, tuple(json.loads(row.names)), row.confirmed_at) for row in rows]
+
+
+def find_registry(connection: Connection, place: str) -> KnownRegistry | None:
+    row = connection.execute(select(registries).where(registries.c.place == place)).first()
+    return None if row is None else KnownRegistry(row.is_registry, row.learnt_at)
 
 
 def names(connection: Connection) -> list[tuple[str, Target]]:
     rows = connection.execute(
-        select(repositories.c.name, repositories.c.target)
-        .where(exists().where(tags.c.target == repositories.c.target))
-        .order_by(repositories.c.name)
+        select(repositories.c.name, repositories.c.target).where(
+            exists().where(tags.c.target == repositories.c.target)
+        )
     )
-    return [(row.name, Target.parse(row.target)) for row in rows]
+    return sorted((row.name, Target.parse(row.target)) for row in rows)
 
 
 def held(connection: Connection) -> list[HeldRow]:
@@ -107,11 +160,10 @@ def held(connection: Connection) -> list[HeldRow]:
     for edge in connection.execute(select(manifest_edges.c.manifest, manifest_edges.c.size_bytes)):
         sizes[edge.manifest] = sizes.get(edge.manifest, 0) + edge.size_bytes
     rows = connection.execute(
-        select(tags, repositories.c.name)
-        .join(repositories, repositories.c.target == tags.c.target)
-        .order_by(repositories.c.name, tags.c.tag)
+        select(tags, repositories.c.name).join(repositories, repositories.c.target == tags.c.target)
     )
-    return [HeldRow(row.name, _tag_row(row), sizes.get(row.digest, 0)) for row in rows]
+    lines = (HeldRow(row.name, _tag_row(row), sizes.get(row.digest, 0)) for row in rows)
+    return sorted(lines, key=lambda line: (line.name, line.row.tag, line.row.variant, line.row.source))
 
 
 def _tag_row(row: Row[tuple[object, ...]]) -> TagRow:

@@ -5,67 +5,118 @@ Each returns whether it changed what a memory cache may hold.
 
 import json
 
-from sqlalchemy import ColumnElement, Connection, Table, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select, update
 
 from gateway.oci.digest import Digest
 from gateway.oci.target import Target
-from gateway.store.rows import KeptManifest, TagRow
-from gateway.store.tables import blobs, manifest_edges, manifests, repositories, rights, tags
+from gateway.store.rows import KeptManifest, KnownRegistry, Right, RightKey, TagList, TagRow
+from gateway.store.tables import (
+    blobs,
+    manifest_edges,
+    manifests,
+    registries,
+    repositories,
+    rights,
+    tag_lists,
+    tags,
+)
+from gateway.store.upsert import Value, insert_once, insert_or_update
 
 
-def keep(connection: Connection, name: str, row: TagRow, kept: KeptManifest) -> bool:
+def keep(connection: Connection, name: str, row: TagRow, kept: KeptManifest, replaces: Digest | None) -> bool:
     keep_untagged(connection, row, kept)
-    return keep_tag(connection, name, row)
+    return keep_tag(connection, name, row, replaces)
 
 
 def keep_untagged(connection: Connection, row: TagRow, kept: KeptManifest) -> bool:
-    for digest, size_bytes in kept.sizes.items():
-        _insert_once(connection, blobs, digest=str(digest), size_bytes=size_bytes, kept_at=row.kept_at)
+    for digest, size_bytes in sorted(kept.sizes.items(), key=str):  # one order for all: nobody deadlocks
+        _keep_size(connection, digest, size_bytes, row.kept_at)
     _keep_manifest(connection, kept, row.kept_at)
-    for digest in (*kept.sizes, kept.manifest.digest):
-        _insert_once(connection, rights, target=str(row.target), variant=row.variant, digest=str(digest))
+    for digest in sorted({*kept.sizes, kept.manifest.digest}, key=str):
+        _keep_right(connection, row.target, row.variant, digest, row.source)
     return False
+
+
+def keep_blob(connection: Connection, key: RightKey, right: Right, kept_at: float) -> bool:
+    target, variant, digest = key
+    _keep_size(connection, digest, right.size_bytes, kept_at)
+    _keep_right(connection, target, variant, digest, right.source)
+    return False
+
+
+def _keep_size(connection: Connection, digest: Digest, size_bytes: int, kept_at: float) -> None:
+    insert_once(connection, blobs, {"digest": str(digest), "size_bytes": size_bytes, "kept_at": kept_at})
+
+
+def _keep_right(connection: Connection, target: Target, variant: str, digest: Digest, source: str) -> None:
+    """The source that gave it last stands there: the likeliest to have it still."""
+    values = {"target": str(target), "variant": variant, "digest": str(digest), "source": source}
+    insert_or_update(connection, rights, values)
 
 
 def _keep_manifest(connection: Connection, kept: KeptManifest, kept_at: float) -> None:
     digest, parsed = str(kept.manifest.digest), kept.parsed
-    if connection.execute(select(manifests.c.digest).where(manifests.c.digest == digest)).first():
-        return
-    connection.execute(
-        insert(manifests).values(
-            digest=digest,
-            media_type=kept.manifest.media_type,
-            content=kept.manifest.content,
-            artifact_type=parsed.artifact_type,
-            subject=None if parsed.subject is None else str(parsed.subject.digest),
-            annotations=json.dumps(dict(parsed.annotations)),
-            kept_at=kept_at,
-        )
+    is_new = insert_once(
+        connection,
+        manifests,
+        {
+            "digest": digest,
+            "media_type": kept.manifest.media_type,
+            "content": kept.manifest.content,
+            "artifact_type": parsed.artifact_type,
+            "subject": None if parsed.subject is None else str(parsed.subject.digest),
+            "annotations": json.dumps(dict(parsed.annotations)),
+            "kept_at": kept_at,
+        },
     )
-    for position, edge in enumerate(parsed.edges):
-        connection.execute(
-            insert(manifest_edges).values(
-                manifest=digest,
-                position=position,
-                kind=edge.kind.value,
-                digest=str(edge.descriptor.digest),
-                media_type=edge.descriptor.media_type,
-                size_bytes=edge.descriptor.size,
-            )
-        )
+    if not is_new or not parsed.edges:
+        return
+    edges = [
+        {
+            "manifest": digest,
+            "position": position,
+            "kind": edge.kind.value,
+            "digest": str(edge.descriptor.digest),
+            "media_type": edge.descriptor.media_type,
+            "size_bytes": edge.descriptor.size,
+        }
+        for position, edge in enumerate(parsed.edges)
+    ]
+    connection.execute(insert(manifest_edges), edges)
 
 
-def keep_tag(connection: Connection, name: str, row: TagRow) -> bool:
-    """Keep a tag where there is none; one that is held stays, and only notes what was seen upstream."""
+def keep_tag(connection: Connection, name: str, row: TagRow, replaces: Digest | None) -> bool:
+    """Keep a tag of a source: a new one, one with the same content as before, or in place of ``replaces``.
+
+    Where somebody was quicker with other content that stays, and only what was seen upstream is noted.
+    """
     note_name(connection, name, row.target, row.kept_at)
-    before: str | None = connection.execute(select(tags.c.digest).where(*_is_tag(row))).scalar()
-    if before is not None:
-        has_drifted = before != str(row.digest)
-        if has_drifted:
-            confirm_tag(connection, row, row.confirmed_at, row.upstream_digest)
-        return has_drifted
-    values = {
+    if insert_once(connection, tags, _values(row)):
+        return _has_others(connection, row)
+    before = connection.execute(
+        select(tags.c.digest, tags.c.confirmed_at).where(*_is_tag(row)).with_for_update()
+    ).one()
+    confirmed_at = max(before.confirmed_at, row.confirmed_at)
+    if before.digest == str(row.digest):
+        _update_tag(
+            connection,
+            row,
+            version=row.version,
+            upstream_digest=_text(row.upstream_digest),
+            seen_digest=_text(row.seen_digest),
+            origin=row.origin,
+            confirmed_at=confirmed_at,
+        )
+        return False
+    if before.digest == _text(replaces):
+        _update_tag(connection, row, **_values(row))
+    else:
+        _update_tag(connection, row, seen_digest=_text(row.upstream_digest), confirmed_at=confirmed_at)
+    return True
+
+
+def _values(row: TagRow) -> dict[str, Value]:
+    return {
         "target": str(row.target),
         "variant": row.variant,
         "tag": row.tag,
@@ -79,32 +130,69 @@ def keep_tag(connection: Connection, name: str, row: TagRow) -> bool:
         "kept_at": row.kept_at,
         "confirmed_at": row.confirmed_at,
     }
-    connection.execute(insert(tags).values(**values))
-    return False
+
+
+def _has_others(connection: Connection, row: TagRow) -> bool:
+    """Whether another source has the tag: a memory may hold that one's row, and this one comes before it."""
+    others = exists().where(*_has_tag(row.target, row.variant, row.tag), tags.c.source != row.source)
+    return bool(connection.execute(select(others)).scalar())
+
+
+def _update_tag(connection: Connection, row: TagRow, **values: Value) -> None:
+    connection.execute(update(tags).where(*_is_tag(row)).values(**values))
 
 
 def _is_tag(row: TagRow) -> tuple[ColumnElement[bool], ...]:
-    return (
-        tags.c.target == str(row.target),
-        tags.c.variant == row.variant,
-        tags.c.tag == row.tag,
-        tags.c.source == row.source,
-    )
+    return (*_has_tag(row.target, row.variant, row.tag), tags.c.source == row.source)
 
 
-def confirm_tag(connection: Connection, row: TagRow, confirmed_at: float, seen_digest: Digest | None) -> bool:
-    values = {"confirmed_at": confirmed_at, "seen_digest": _text(seen_digest)}
-    connection.execute(update(tags).where(*_is_tag(row)).values(**values))
+def _has_tag(target: Target, variant: str, tag: str) -> tuple[ColumnElement[bool], ...]:
+    return (tags.c.target == str(target), tags.c.variant == variant, tags.c.tag == tag)
+
+
+def confirm_tag(
+    connection: Connection,
+    row: TagRow,
+    confirmed_at: float,
+    seen_digest: Digest | None,
+    upstream_digest: Digest | None,
+) -> bool:
+    values: dict[str, Value] = {"confirmed_at": confirmed_at, "seen_digest": _text(seen_digest)}
+    if upstream_digest is not None:
+        values["upstream_digest"] = str(upstream_digest)
+    _update_tag(connection, row, **values)
+    return False
+
+
+def drop_tag(connection: Connection, target: Target, variant: str, tag: str) -> bool:
+    return connection.execute(delete(tags).where(*_has_tag(target, variant, tag))).rowcount > 0
+
+
+def keep_tag_list(connection: Connection, target: Target, variant: str, tag_list: TagList) -> bool:
+    values: dict[str, Value] = {
+        "target": str(target),
+        "variant": variant,
+        "source": tag_list.source,
+        "names": json.dumps(tag_list.names),
+        "confirmed_at": tag_list.confirmed_at,
+    }
+    insert_or_update(connection, tag_lists, values)
+    return False
+
+
+def keep_registry(connection: Connection, place: str, known: KnownRegistry) -> bool:
+    values: dict[str, Value] = {
+        "place": place,
+        "is_registry": known.is_registry,
+        "learnt_at": known.learnt_at,
+    }
+    insert_or_update(connection, registries, values)
     return False
 
 
 def note_name(connection: Connection, name: str, target: Target, now: float) -> bool:
-    _insert_once(connection, repositories, name=name, target=str(target), first_pulled_at=now)
+    insert_once(connection, repositories, {"name": name, "target": str(target), "first_pulled_at": now})
     return False
-
-
-def _insert_once(connection: Connection, table: Table, **values: str | float) -> None:
-    connection.execute(upsert(table).values(**values).on_conflict_do_nothing())
 
 
 def _text(digest: Digest | None) -> str | None:

@@ -6,9 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gateway.oci.postgres_url import PostgresUrl
 from gateway.store.blobs_directory import DirectoryBlobs
-from gateway.store.generation import MappedGeneration
-from gateway.store.schema import is_current, migrate_sqlite
+from gateway.store.engine import Engines, open_sqlite
+from gateway.store.generation import Generation, MappedGeneration
+from gateway.store.generation_notified import NotifiedGeneration
+from gateway.store.locks import FileLocks
+from gateway.store.locks_postgres import PostgresLocks
+from gateway.store.postgres import open_postgres
+from gateway.store.schema import is_current, migrate_postgres, migrate_sqlite
 
 _PATIENCE_SECONDS = 300.0
 _PAUSE_SECONDS = 0.1
@@ -21,15 +27,21 @@ class DataDirError(Exception):
 class DataDir:
     """Everyone who uses the directory holds its lock shared; migration and clean-up hold it alone.
 
-    ``catalog`` is the SQLite file, where it is to lie elsewhere.
+    ``database`` is where the catalog lies if not in the directory: another SQLite file, or a server, to
+    which several data directories may belong.
     """
 
-    def __init__(self, root: Path, catalog: Path | None = None) -> None:
+    def __init__(self, root: Path, database: Path | PostgresUrl | None = None) -> None:
         self.root = root
-        self.catalog = catalog or root / "catalog.sqlite3"
+        self.server = database if isinstance(database, PostgresUrl) else None
+        self.catalog = database if isinstance(database, Path) else root / "catalog.sqlite3"
         self.blobs = root / "blobs"
+        self.locks = root / "locks"
         self.generation = root / "generation"
+        self.instance = root / "instance"
+        self.locks = root / "locks"
         self._lock = _open_lock(root)
+        self._server_locks: list[PostgresLocks] = []
 
     def prepare(self, sleep: Callable[[float], None] = time.sleep) -> Sequence[str]:
         """Sweep and migrate if nobody else is here, then hold the lock shared; return the migrations run.
@@ -42,8 +54,10 @@ class DataDir:
         while True:
             if self._try_lock(fcntl.LOCK_EX):
                 self._sweep()
-                revisions += migrate_sqlite(self.catalog)
+                revisions += migrate_sqlite(self.catalog) if self.server is None else ()
             is_shared = self._try_lock(fcntl.LOCK_SH)
+            if is_shared and self.server is not None:
+                return migrate_postgres(self.server, sleep)
             if is_shared and is_current(self.catalog):
                 self.open_generation().close()
                 return revisions
@@ -54,7 +68,24 @@ class DataDir:
             sleep(_PAUSE_SECONDS)
             waited_seconds += _PAUSE_SECONDS
 
-    def open_generation(self) -> MappedGeneration:
+    @property
+    def database(self) -> str:
+        """Where the catalog lies, fit to be shown."""
+        return str(self.server or self.catalog)
+
+    def open_engines(self) -> Engines:
+        return open_sqlite(self.catalog) if self.server is None else open_postgres(self.server)
+
+    def open_locks(self) -> FileLocks | PostgresLocks:
+        """Locks for all processes that share the catalog; closed with this."""
+        if self.server is None:
+            return FileLocks(self.locks)
+        self._server_locks.append(PostgresLocks(self.server))
+        return self._server_locks[-1]
+
+    def open_generation(self) -> Generation:
+        if self.server is not None:
+            return NotifiedGeneration(self.server)
         try:
             return MappedGeneration(self.generation)
         except OSError as error:
@@ -68,11 +99,14 @@ class DataDir:
     def _sweep(self) -> None:
         try:
             DirectoryBlobs(self.blobs).sweep()
+            FileLocks(self.locks).sweep()
         except OSError as error:
-            raise DataDirError(f"the directory {self.blobs} cannot be used: {error.strerror}") from error
+            raise DataDirError(f"the directory {self.root} cannot be used: {error.strerror}") from error
 
     def close(self) -> None:
-        """Let go of the lock."""
+        """Let go of the directory's lock, and of those that were opened on the server."""
+        for locks in self._server_locks:
+            locks.close()
         os.close(self._lock)
 
     def _try_lock(self, kind: int) -> bool:

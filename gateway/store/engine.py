@@ -1,26 +1,75 @@
-"""Opens the catalog's database: one engine to read, one to write, both on the same file."""
+"""Opens the catalog's database: one engine to read, one to write, both on the same database."""
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar, TypeVarTuple
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gateway.store.blobs import StorageFailed
+from gateway.store.turns import Turns
 
+CONNECTIONS = 4  # to read on, and to write on where the database lets several
 _BUSY_SECONDS = 10
+_PAUSES_SECONDS = (0.02, 0.1, 0.5)
+_PASSING = frozenset(
+    {"40001", "40P01", "57P01", "57P02", "57P03"}
+)  # gave way, deadlock, server stops or starts
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """``reader`` sees one snapshot a statement; ``writer`` takes the write lock as it begins."""
+    """``reader`` sees one snapshot a statement; ``writer`` writes whole transactions.
+
+    On SQLite the write lock is taken as one begins. What passes by itself (on PostgreSQL: another was given
+    way to, the server restarts) is tried again a few times.
+    """
 
     reader: Engine
     writer: Engine
+    pause: Callable[[float], None] = time.sleep
+    read_turns: Turns = field(default_factory=lambda: Turns(CONNECTIONS))
+    write_turns: Turns = field(default_factory=lambda: Turns(CONNECTIONS))
+
+    def read(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        def run() -> T:
+            with self.reading() as connection:
+                return query(connection, *arguments)
+
+        return self._patiently(run)
+
+    def write(self, command: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Run a command in a transaction of its own; it may run again, from the start."""
+
+        def run() -> T:
+            with self.writing() as connection:
+                return command(connection, *arguments)
+
+        return self._patiently(run)
+
+    async def ask(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Read in a thread."""
+
+        def run() -> T:
+            return self.read(query, *arguments)
+
+        return await self.read_turns.run(run)
+
+    async def tell(self, command: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """Write in a thread."""
+
+        def run() -> T:
+            return self.write(command, *arguments)
+
+        return await self.write_turns.run(run)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -28,7 +77,7 @@ class Engines:
         try:
             with self.reader.connect() as connection:
                 yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, UnicodeError) as error:
             raise StorageFailed("the catalog cannot be read") from error
 
     @contextmanager
@@ -37,12 +86,28 @@ class Engines:
         try:
             with self.writer.begin() as connection:
                 yield connection
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, UnicodeError) as error:
             raise StorageFailed("the catalog cannot be written") from error
 
     def dispose(self) -> None:
         self.reader.dispose()
         self.writer.dispose()
+
+    def _patiently(self, run: Callable[[], T]) -> T:
+        for pause_seconds in _PAUSES_SECONDS:
+            try:
+                return run()
+            except StorageFailed as error:
+                if not _is_passing(error.__cause__):
+                    raise
+            self.pause(pause_seconds)
+        return run()
+
+
+def _is_passing(error: BaseException | None) -> bool:
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _PASSING
 
 
 def open_sqlite(path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> Engines:
@@ -50,13 +115,13 @@ def open_sqlite(path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
 
     There, NORMAL may lose the last rows at a power cut and stays consistent: a lost row is a cache miss.
     """
-    reader = _engine(path, synchronous, pool_size=4)
-    writer = _engine(path, synchronous, pool_size=1)
+    reader = _sqlite_engine(path, synchronous, pool_size=CONNECTIONS)
+    writer = _sqlite_engine(path, synchronous, pool_size=1)
     event.listen(writer, "begin", _begin_immediate)
     return Engines(reader, writer)
 
 
-def _engine(path: Path, synchronous: str, pool_size: int) -> Engine:
+def _sqlite_engine(path: Path, synchronous: str, pool_size: int) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         pool_size=pool_size,

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import Protocol
 
+from sqlalchemy import Connection
+
 _NUMBER = struct.Struct("<Q")
 
 
@@ -16,7 +18,13 @@ class Generation(Protocol):
 
     def current(self) -> int: ...
 
-    def advance(self) -> None: ...
+    def announce(self, connection: Connection) -> None:
+        """Say in a transaction that the number moves, where that is how the others are told."""
+
+    def advance(self) -> None:
+        """Move the number, once the transaction is through."""
+
+    def close(self) -> None: ...
 
 
 class LocalGeneration:
@@ -28,8 +36,14 @@ class LocalGeneration:
     def current(self) -> int:
         return self._number
 
+    def announce(self, connection: Connection) -> None:
+        """There is nobody else."""
+
     def advance(self) -> None:
         self._number += 1
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 class MappedGeneration:
@@ -45,6 +59,9 @@ class MappedGeneration:
     def current(self) -> int:
         number: int = _NUMBER.unpack_from(self._map)[0]
         return number
+
+    def announce(self, connection: Connection) -> None:
+        """The file tells everyone."""
 
     def advance(self) -> None:
         with self._mutex:

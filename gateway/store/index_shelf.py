@@ -1,14 +1,13 @@
 """Helm indexes as they were last good: the file among the blobs, what we know of it in the catalog."""
 
-from anyio import to_thread
-from sqlalchemy import ColumnElement, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from gateway.helm.shelved import ShelvedIndex
 from gateway.oci.digest import Digest
 from gateway.store.blobs import BlobStore, keep_bytes, read_whole
 from gateway.store.engine import Engines
 from gateway.store.tables import helm_indexes
+from gateway.store.upsert import insert_or_update
 
 
 class IndexShelf:
@@ -19,7 +18,7 @@ class IndexShelf:
         self._blobs = blobs
 
     async def find(self, url: str) -> ShelvedIndex | None:
-        return await to_thread.run_sync(self._find, url)
+        return await self._engines.ask(_find, url)
 
     async def read(self, digest: Digest) -> bytes | None:
         return await read_whole(self._blobs, digest)
@@ -28,7 +27,7 @@ class IndexShelf:
         """Make ``content`` the index of its URL: the bytes first, then the row that names them."""
         before = await self.find(shelved.url)
         await keep_bytes(self._blobs, content)
-        await to_thread.run_sync(self._upsert, shelved)
+        await self._engines.tell(_keep, shelved)
         if before is not None and before.digest != shelved.digest:
             await self._forget(before)
 
@@ -45,48 +44,47 @@ class IndexShelf:
         await self._set(helm_indexes.c.url == url, forced_at=forced_at)
 
     async def _set(self, which: ColumnElement[bool], **values: str | float) -> None:
-        await to_thread.run_sync(self._update, which, values)
+        await self._engines.tell(_update, which, values)
 
     async def _forget(self, before: ShelvedIndex) -> None:
         for digest in (before.digest, before.normalised_digest):
-            if digest is not None and not await to_thread.run_sync(self._is_shelved, digest):
+            if digest is not None and not await self._engines.ask(_is_shelved, digest):
                 await self._blobs.delete(digest)
 
-    def _find(self, url: str) -> ShelvedIndex | None:
-        with self._engines.reading() as connection:
-            row = connection.execute(select(helm_indexes).where(helm_indexes.c.url == url)).first()
-        if row is None:
-            return None
-        return ShelvedIndex(
-            url=row.url,
-            digest=Digest.parse(row.digest),
-            normalised_digest=None if row.normalised_digest is None else Digest.parse(row.normalised_digest),
-            etag=row.etag,
-            last_modified=row.last_modified,
-            confirmed_at=row.confirmed_at,
-            forced_at=row.forced_at,
-        )
 
-    def _is_shelved(self, digest: Digest) -> bool:
-        held = or_(helm_indexes.c.digest == str(digest), helm_indexes.c.normalised_digest == str(digest))
-        with self._engines.reading() as connection:
-            return connection.execute(select(helm_indexes.c.url).where(held)).first() is not None
+def _find(connection: Connection, url: str) -> ShelvedIndex | None:
+    row = connection.execute(select(helm_indexes).where(helm_indexes.c.url == url)).first()
+    if row is None:
+        return None
+    return ShelvedIndex(
+        url=row.url,
+        digest=Digest.parse(row.digest),
+        normalised_digest=None if row.normalised_digest is None else Digest.parse(row.normalised_digest),
+        etag=row.etag,
+        last_modified=row.last_modified,
+        confirmed_at=row.confirmed_at,
+        forced_at=row.forced_at,
+    )
 
-    def _upsert(self, shelved: ShelvedIndex) -> None:
-        values = {
-            "digest": str(shelved.digest),
-            "normalised_digest": None
-            if shelved.normalised_digest is None
-            else str(shelved.normalised_digest),
-            "etag": shelved.etag,
-            "last_modified": shelved.last_modified,
-            "confirmed_at": shelved.confirmed_at,
-            "forced_at": shelved.forced_at,
-        }
-        statement = upsert(helm_indexes).values(url=shelved.url, **values)
-        with self._engines.writing() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["url"], set_=values))
 
-    def _update(self, which: ColumnElement[bool], values: dict[str, str | float]) -> None:
-        with self._engines.writing() as connection:
-            connection.execute(update(helm_indexes).where(which).values(**values))
+def _is_shelved(connection: Connection, digest: Digest) -> bool:
+    held = or_(helm_indexes.c.digest == str(digest), helm_indexes.c.normalised_digest == str(digest))
+    return connection.execute(select(helm_indexes.c.url).where(held)).first() is not None
+
+
+def _keep(connection: Connection, shelved: ShelvedIndex) -> None:
+    normalised_digest = shelved.normalised_digest
+    values = {
+        "url": shelved.url,
+        "digest": str(shelved.digest),
+        "normalised_digest": None if normalised_digest is None else str(normalised_digest),
+        "etag": shelved.etag,
+        "last_modified": shelved.last_modified,
+        "confirmed_at": shelved.confirmed_at,
+        "forced_at": shelved.forced_at,
+    }
+    insert_or_update(connection, helm_indexes, values)
+
+
+def _update(connection: Connection, which: ColumnElement[bool], values: dict[str, str | float]) -> None:
+    connection.execute(update(helm_indexes).where(which).values(**values))

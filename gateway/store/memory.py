@@ -8,7 +8,7 @@ from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest
 from gateway.oci.target import Target
 from gateway.store.generation import Generation
-from gateway.store.rows import TagRow
+from gateway.store.rows import Right, TagRow
 
 _TAG_COUNT = 50_000
 _RIGHT_COUNT = 100_000
@@ -34,7 +34,7 @@ class Memory:
         self._generation = generation
         self._tags: LRUCache[TagKey, tuple[TagRow, int]] = LRUCache(_TAG_COUNT)
         self._rights: LRUCache[tuple[Target, Digest], int] = LRUCache(_RIGHT_COUNT)
-        self._blob_sizes: LRUCache[tuple[Target, Digest], tuple[int, int]] = LRUCache(_RIGHT_COUNT)
+        self._blobs: LRUCache[tuple[Target, Digest], tuple[Right, int]] = LRUCache(_RIGHT_COUNT)
         self._manifests: LRUCache[Digest, Manifest] = LRUCache(
             limit_bytes, getsizeof=lambda manifest: len(manifest.content)
         )
@@ -63,10 +63,10 @@ class Memory:
             self._manifests[manifest.digest] = manifest
         self._rights[target, manifest.digest] = generation
 
-    def find_blob_size(self, target: Target, digest: Digest) -> int | None:
-        """The size in bytes of a blob that the target has a right to."""
-        size_bytes, generation = self._blob_sizes.get((target, digest), (None, -1))
-        return size_bytes if generation == self._generation.current() else None
+    def find_right(self, target: Target, digest: Digest) -> Right | None:
+        """What is known of a blob that the target has a right to."""
+        known = self._blobs.get((target, digest))
+        return known[0] if known is not None and known[1] == self._generation.current() else None
 
-    def keep_blob_size(self, target: Target, digest: Digest, size_bytes: int, generation: int) -> None:
-        self._blob_sizes[target, digest] = (size_bytes, generation)
+    def keep_right(self, target: Target, digest: Digest, right: Right, generation: int) -> None:
+        self._blobs[target, digest] = (right, generation)

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest, ParsedManifest
 from gateway.oci.target import Target
+
+RightKey: TypeAlias = tuple[Target, str, Digest]  # target, variant, content
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +50,37 @@ class KeptManifest:
     manifest: Manifest
     parsed: ParsedManifest
     sizes: Mapping[Digest, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A blob that a target may have: its size, and the source that delivered or confirmed it."""
+
+    size_bytes: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBlob:
+    """What a manifest says of a blob, and the source that gave the manifest."""
+
+    descriptor: Descriptor
+    manifest: Digest
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class TagList:
+    """The versions that a source listed, in its own spelling, and when, in seconds since the epoch."""
+
+    source: str
+    names: tuple[str, ...]
+    confirmed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRegistry:
+    """Whether a place turned out to be a registry, and when that was learnt, in seconds since the epoch."""
+
+    is_registry: bool
+    learnt_at: float

@@ -17,6 +17,7 @@ from sqlalchemy import (
 
 _DIGEST = String(135)  # sha512: and 128 hex digits
 _NAME = String(255)
+_SOURCE = String(16)
 
 metadata = MetaData()
 
@@ -59,6 +60,7 @@ rights = Table(
     Column("target", _NAME, primary_key=True),
     Column("variant", _NAME, primary_key=True),
     Column("digest", _DIGEST, primary_key=True),
+    Column("source", _SOURCE, nullable=False, server_default="helm"),
     Index("ix_rights_digest", "digest"),
 )
 
@@ -68,7 +70,7 @@ tags = Table(
     Column("target", _NAME, primary_key=True),
     Column("variant", _NAME, primary_key=True),
     Column("tag", String(128), primary_key=True),
-    Column("source", String(16), primary_key=True),
+    Column("source", _SOURCE, primary_key=True),
     Column("digest", _DIGEST, ForeignKey("manifests.digest"), nullable=False),
     Column("version", String(255), nullable=False),
     Column("is_exact", Boolean, nullable=False),
@@ -78,6 +80,16 @@ tags = Table(
     Column("kept_at", Double, nullable=False),
     Column("confirmed_at", Double, nullable=False),
     Index("ix_tags_digest", "digest"),
+)
+
+tag_lists = Table(
+    "tag_lists",
+    metadata,
+    Column("target", _NAME, primary_key=True),
+    Column("variant", _NAME, primary_key=True),
+    Column("source", _SOURCE, primary_key=True),
+    Column("names", Text, nullable=False),
+    Column("confirmed_at", Double, nullable=False),
 )
 
 repositories = Table(
@@ -99,4 +111,20 @@ helm_indexes = Table(
     Column("last_modified", Text),
     Column("confirmed_at", Double, nullable=False),
     Column("forced_at", Double, nullable=False),
+)
+
+registries = Table(
+    "registries",
+    metadata,
+    Column("place", _NAME, primary_key=True),
+    Column("is_registry", Boolean, nullable=False),
+    Column("learnt_at", Double, nullable=False),
+)
+
+flight_failures = Table(
+    "flight_failures",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("failure", Text, nullable=False),
+    Column("left_at", Double, nullable=False),
 )

@@ -14,7 +14,9 @@ from gateway.oci.paging import cut, parse_page
 from gateway.oci.ranges import ByteRange, parse_range, unsatisfied_range
 from gateway.oci.reference import Tag
 from gateway.oci.repository import Repository
-from gateway.pull import Pulled, Puller
+from gateway.pull import Puller
+from gateway.pulled import Cache, Listed, Pulled
+from gateway.sources.via import is_loop, note_incoming
 from gateway.web.paths import (
     Asked,
     Base,
@@ -47,14 +49,21 @@ Query = dict[str, str]
 RequestHeaders = dict[bytes, bytes]
 
 
-def registry_app(puller: Puller, now: Callable[[], float], own_hosts: frozenset[str]) -> ASGIApp:
-    """The ASGI application of the data port. ``own_hosts`` in ``?ns=`` mean nothing."""
+def registry_app(
+    puller: Puller, now: Callable[[], float], own_hosts: frozenset[str], instance_id: str
+) -> ASGIApp:
+    """The ASGI application of the data port. ``own_hosts`` in ``?ns=`` mean nothing.
+
+    ``instance_id`` is what this gateway calls itself where it asks upstream.
+    """
     registry = Registry(puller, now)
     parse = lru_cache(_PATHS)(parse_path)  # a path of a distribution client is asked for again and again
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         query = _parse_query(scope["query_string"])
         headers = dict(scope["headers"])
+        if b"via" in headers:
+            _note_gateways(headers[b"via"].decode("latin-1"), instance_id)
         namespace = _namespace(query.get("ns"), headers.get(b"host", b"").decode("latin-1"), own_hosts)
         asked = parse(scope["path"], namespace)
         if asked is None:
@@ -100,24 +109,29 @@ class Registry:
         own = [
             *_content_headers(manifest.digest),
             (b"cache-control", b"no-cache") if is_tag else IMMUTABLE,
-            (b"x-cache", pulled.cache.encode()),
+            *self._cache_headers(pulled),
         ]
+        if is_known(headers.get(b"if-none-match"), manifest.digest):
+            return Answer(304, own)
+        return body_answer(200, manifest.media_type.encode(), manifest.content, own)
+
+    def _cache_headers(self, pulled: Pulled | Listed) -> Headers:
+        own = [(b"x-cache", pulled.cache.encode())]
         if pulled.source is not None:
             own.append((b"x-cache-source", pulled.source.encode()))
         if pulled.confirmed_at is not None:
             own.append((b"age", b"%d" % max(self._now() - pulled.confirmed_at, 0)))
-        if is_known(headers.get(b"if-none-match"), manifest.digest):
-            return Answer(304, own)
-        return body_answer(200, manifest.media_type.encode(), manifest.content, own)
+        return own
 
     async def _blob_head(self, name: Repository, digest: Digest, headers: RequestHeaders) -> Answer:
         descriptor = await self._puller.describe_blob(name, digest)
         if is_known(headers.get(b"if-none-match"), digest):
             return _unchanged_blob(digest)
-        return Answer(200, _blob_headers(digest, descriptor.size))
+        return Answer(200, _blob_headers(digest, descriptor.size, Cache.HIT))
 
     async def _blob(self, name: Repository, digest: Digest, headers: RequestHeaders) -> Answer | BlobAnswer:
-        blob = await self._puller.blob(name, digest)
+        pulled = await self._puller.blob(name, digest)
+        blob = pulled.blob
         if is_known(headers.get(b"if-none-match"), digest):
             blob.close()
             return _unchanged_blob(digest)
@@ -126,15 +140,20 @@ class Registry:
         except OciError as error:
             blob.close()
             return error_answer(error, [(b"content-range", unsatisfied_range(blob.size).encode())])
+        is_arriving = pulled.cache is not Cache.HIT
         if part is None:
-            return BlobAnswer(200, _blob_headers(digest, blob.size), blob, ByteRange(0, blob.size))
-        own = [*_blob_headers(digest, part.size), (b"content-range", part.content_range(blob.size).encode())]
-        return BlobAnswer(206, own, blob, part)
+            own = _blob_headers(digest, blob.size, pulled.cache)
+            return BlobAnswer(200, own, blob, ByteRange(0, blob.size), is_arriving)
+        own = _blob_headers(digest, part.size, pulled.cache)
+        own.append((b"content-range", part.content_range(blob.size).encode()))
+        return BlobAnswer(206, own, blob, part, is_arriving)
 
     async def _tags(self, name: Repository, query: Query) -> Answer:
         page = parse_page(query.get("n"), query.get("last"))
-        listed = cut(await self._puller.tags(name), page, f"/v2/{name}/tags/list")
-        return json_answer({"name": name.name, "tags": list(listed.names)}, _link(listed.next_link))
+        listed = await self._puller.tags(name)
+        shown = cut(listed.tags, page, f"/v2/{name}/tags/list")
+        own = [*_link(shown.next_link), *self._cache_headers(listed)]
+        return json_answer({"name": name.name, "tags": list(shown.names)}, own)
 
     async def _catalog(self, query: Query) -> Answer:
         page = parse_page(query.get("n"), query.get("last"))
@@ -159,16 +178,24 @@ def _content_headers(digest: Digest) -> Sequence[tuple[bytes, bytes]]:
     return ((b"docker-content-digest", str(digest).encode()), (b"etag", etag(digest)))
 
 
-def _blob_headers(digest: Digest, size: int) -> Headers:
+def _blob_headers(digest: Digest, size: int, cache: Cache) -> Headers:
     return [
         (b"content-type", OCTET_STREAM.encode()),
         (b"content-length", b"%d" % size),
         *_content_headers(digest),
         (b"accept-ranges", b"bytes"),
         (b"content-security-policy", b"sandbox"),
-        (b"x-cache", b"hit"),
+        (b"x-cache", cache.encode()),
         IMMUTABLE,
     ]
+
+
+def _note_gateways(via: str, instance_id: str) -> None:
+    if is_loop(via, instance_id):
+        raise OciError(
+            Situation.LOOP, "this request came through this gateway before, or too many", {"reason": "loop"}
+        )
+    note_incoming(via)
 
 
 def _link(next_page: str | None) -> Headers:

@@ -10,6 +10,7 @@ from starlette.types import Receive, Send
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.ranges import ByteRange
+from gateway.sources.via import LOOP_HEADER
 from gateway.store.blobs import OpenBlob
 
 Headers = list[tuple[bytes, bytes]]
@@ -17,6 +18,7 @@ Headers = list[tuple[bytes, bytes]]
 IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
 _READ_BYTES = 1 << 20
 _STALL_SECONDS = 60.0
+_LOOP = (LOOP_HEADER[0].lower().encode(), LOOP_HEADER[1].encode())
 _ALWAYS = ((b"docker-distribution-api-version", b"registry/2.0"), (b"x-content-type-options", b"nosniff"))
 
 
@@ -31,12 +33,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class BlobAnswer:
-    """A blob, or one range of it, read piece by piece as it is sent."""
+    """A blob, or one range of it, read piece by piece as it is sent.
+
+    Of one that ``is_arriving`` the last byte is sent once the whole is verified.
+    """
 
     status: int
     headers: Headers
     blob: OpenBlob
     part: ByteRange
+    is_arriving: bool = False
 
 
 def json_answer(value: object, headers: Headers | None = None, status: int = 200) -> Answer:
@@ -61,6 +67,8 @@ def error_answer(error: OciError, headers: Sequence[tuple[bytes, bytes]] = ()) -
         own.append((b"www-authenticate", b'Basic realm="chart-gateway"'))
     if error.situation is Situation.METHOD_NOT_OFFERED:
         own.append((b"allow", b"GET, HEAD"))
+    if error.situation is Situation.LOOP:
+        own.append(_LOOP)
     return json_answer({"errors": [entry]}, own, error.status)
 
 
@@ -124,13 +132,22 @@ async def _gone(receive: Receive) -> None:
 
 
 async def _send_blob(send: Send, answer: BlobAnswer, stall_seconds: float) -> None:
-    position = answer.part.start
-    while position < answer.part.stop:
-        piece = await answer.blob.read(position, min(_READ_BYTES, answer.part.stop - position))
+    part, blob = answer.part, answer.blob
+    if answer.is_arriving and part.size:
+        await _send_part(send, blob, ByteRange(part.start, part.stop - 1), stall_seconds)
+        await blob.read(blob.size - 1, 1)  # not to be had before the digest is right
+        part = ByteRange(part.stop - 1, part.stop)
+    await _send_part(send, blob, part, stall_seconds)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_part(send: Send, blob: OpenBlob, part: ByteRange, stall_seconds: float) -> None:
+    position = part.start
+    while position < part.stop:
+        piece = await blob.read(position, min(_READ_BYTES, part.stop - position))
         if not piece:
             raise EOFError("a blob is shorter than it was when it was opened")
         position += len(piece)
         async with asyncio.timeout(stall_seconds):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await asyncio.sleep(0)  # a fast reader lets nobody else in
-    await send({"type": "http.response.body", "body": b""})

@@ -23,6 +23,7 @@ GIVEN = {
     "ALLOW_PRIVATE_NETWORKS": "true",
     "MAX_INDEX_SIZE": "1M",
     "MAX_CHART_SIZE": "2M",
+    "MAX_BLOB_SIZE": "3G",
     "UPSTREAM_TIMEOUT": "3s",
     "UPSTREAM_CONCURRENCY": "5",
     "LOG_LEVEL": "error",

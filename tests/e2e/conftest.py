@@ -35,6 +35,11 @@ def crane(tmp_path: Path) -> Client:
 
 
 @pytest.fixture
+def oras(tmp_path: Path) -> Client:
+    return _client(clients.oras(), tmp_path)
+
+
+@pytest.fixture
 def skopeo(tmp_path: Path) -> Client:
     return _client(clients.skopeo(), tmp_path)
 

@@ -52,7 +52,10 @@ class Site:
 
     def point_at(self, upstreams: Mapping[str, HelmRepo], defaults: str = "{}") -> None:
         """Write rules in which each key stands for a fake repository."""
-        lines = [f"  {key}: {{url: '{repo.url}', allow_private: true}}" for key, repo in upstreams.items()]
+        lines = [
+            f"  {key}: {{kind: helm, url: '{repo.url}', allow_private: true}}"
+            for key, repo in upstreams.items()
+        ]
         self.write_rules("\n".join(["version: 1", f"defaults: {defaults}", "upstreams:", *lines, ""]))
 
     @contextmanager

@@ -101,7 +101,7 @@ def test_explain_asks_nobody_and_tells_target_chain_and_what_is_held(site: Site,
     text = site.run("explain", f"{UPSTREAM}/demo").require_ok()
     assert "rule      none: the name is its own target" in text
     assert f"target    {UPSTREAM}/demo" in text
-    assert f"upstream  {UPSTREAM}\npolicy    fresh 5m, recheck 1d, missing 30s" in text
+    assert f"upstream  {UPSTREAM}\npolicy    fresh 5m, recheck 1d, stale forever, missing 30s" in text
     assert "access" not in text
     assert f"asks      helm: {repo.url}/index.yaml" in text
     assert "cached    nothing" in text
@@ -121,6 +121,11 @@ def test_explain_says_who_is_not_answered_and_when_nobody_is_asked(site: Site) -
     assert "asks      nobody: offline" in private
     told = site.run("explain", "charts.other.example/demo").require_ok()
     assert "upstream  none: https, anonymous, public" in told
+    assert (
+        "asks      registry: https://charts.other.example/v2/demo  (if it is a registry: it is asked once)"
+        in told
+    )
+    assert "asks      helm: https://charts.other.example/index.yaml" in told
 
 
 def test_the_demo_says_its_steps_and_nothing_else(site: Site) -> None:

@@ -48,18 +48,20 @@ class Faults:
     status: int | None = None  # this status in place of the content
     headers: dict[str, str] = field(default_factory=dict)  # on every answer, e.g. Retry-After
     redirects_to: str | None = None  # 302 to this URL
+    breaks_at: list[int] = field(default_factory=list)  # bytes of a body, then the connection ends; each once
 
 
 def read_request(stream: BufferedReader) -> Request | None:
-    """Read one request's head; None where the client has hung up."""
-    first = stream.readline().decode("ascii").rstrip()
-    if not first:
+    """Read one request's head; None where the client has hung up, or speaks TLS to a plain server."""
+    words = stream.readline().decode("latin-1").rstrip().split(" ")
+    if len(words) != 3 or not words[2].startswith("HTTP/"):
         return None
-    method, target, _ = first.split(" ")
+    method, target, _ = words
     headers: dict[str, str] = {}
     while line := stream.readline().decode("latin-1").rstrip("\r\n"):
         name, _, value = line.partition(":")
-        headers[name.lower()] = value.strip()
+        known = headers.get(name.lower())  # a list may come in several lines
+        headers[name.lower()] = value.strip() if known is None else f"{known}, {value.strip()}"
     return Request(method, target, headers)
 
 

@@ -158,9 +158,11 @@ class FakeServer(ABC):
             return False
         answer = spoiled(faults, self.answer, request)
         connection.sendall(head_of(answer))
-        if request.method != "HEAD":
-            self._send_body(connection, answer.body, faults)
-        return not faults.truncated
+        if request.method == "HEAD":
+            return not faults.truncated
+        sent = self._sent_of(answer, faults)
+        self._send_body(connection, sent, faults)
+        return not faults.truncated and len(sent) == len(answer.body)
 
     def _let_in(self, request: Request) -> Faults:
         """Log the request, hold it back as its faults say, and return these."""
@@ -174,8 +176,15 @@ class FakeServer(ABC):
             self._pause(faults.slow_seconds)
         return faults
 
-    def _send_body(self, connection: socket.socket, body: bytes, faults: Faults) -> None:
-        sent = body[: len(body) // 2] if faults.truncated else body
+    def _sent_of(self, answer: Answer, faults: Faults) -> bytes:
+        """The part of the body that goes out before the connection ends."""
+        if faults.truncated:
+            return answer.body[: len(answer.body) // 2]
+        with self._changed:
+            is_content = answer.status in (200, 206)
+            return answer.body[: faults.breaks_at.pop(0)] if is_content and faults.breaks_at else answer.body
+
+    def _send_body(self, connection: socket.socket, sent: bytes, faults: Faults) -> None:
         if not faults.drip_seconds:
             connection.sendall(sent)
             return

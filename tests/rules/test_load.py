@@ -1,7 +1,9 @@
 """rules.yaml → values, or every mistake at once, each at its line."""
 
+import math
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,16 @@ from gateway.rules.keys import EGRESS, POLICY, SECTIONS, UPSTREAM
 from gateway.rules.load import load_rules
 from gateway.rules.model import (
     Access,
+    Deleted,
     DigestMismatch,
+    Drift,
     Egress,
     EgressMode,
     Policy,
     RuleSet,
     SecretName,
     SecretOrigin,
+    SourceName,
     Upstream,
     UpstreamKind,
 )
@@ -33,12 +38,14 @@ version: 1
 defaults:
   fresh_for: 1m
   recheck_for: 2d
-  stale_for: forever
+  stale_for: 12h
   missing_for: 5
   digest_mismatch: warn
   provenance: true
-  deleted: keep
-  drift: keep
+  deleted: drop
+  drift: follow
+  chain: [registry, helm]
+  chartproxy: chartproxy.example.org/charts
   min_age: 0
   rewrite_dependencies: false
 egress: {mode: allowlist, hosts: ["*.jetstack.io", argoproj.github.io], ca_file: corp-ca.pem}
@@ -55,6 +62,16 @@ upstreams:
     trusted_by: [charts.jetstack.io]
     fresh_for: 10s
     stale_for: forever
+    chain: [helm]
+    deleted: keep
+    drift: keep
+  registry.corp.example:
+    kind: registry
+    urls: [https://one.corp.example/prefix, https://two.corp.example]
+    token_env: GATEWAY_SECRET_TOKEN
+    token_hosts: [auth.corp.example]
+    chartproxy: nexus
+  nexus: {kind: chartproxy, token_file: token}
   nexus:8443: {access: private}
   docker.io: {deny: "use images from registry.corp.example"}
   nothing.example:
@@ -98,14 +115,25 @@ def test_the_shipped_example_of_an_upstream_is_valid_when_uncommented() -> None:
 
 def test_every_key_goes_where_it_belongs() -> None:
     rule_set = load_rules(FULL)
-    defaults = Policy(60, 172_800, 5, DigestMismatch.WARN, provenance=True)
+    defaults = Policy(
+        fresh_for_seconds=60,
+        recheck_for_seconds=172_800,
+        stale_for_seconds=43_200,
+        missing_for_seconds=5,
+        deleted=Deleted.DROP,
+        drift=Drift.FOLLOW,
+        chain=(SourceName.REGISTRY, SourceName.HELM),
+        chartproxy="chartproxy.example.org/charts",
+        digest_mismatch=DigestMismatch.WARN,
+        provenance=True,
+    )
     assert rule_set.defaults == defaults
     assert rule_set.egress == Egress(
         EgressMode.ALLOWLIST, ("*.jetstack.io", "argoproj.github.io"), "corp-ca.pem"
     )
     assert rule_set.upstreams["charts.corp.example/stable"] == Upstream(
         key="charts.corp.example/stable",
-        url=HttpUrl("http", "nexus.corp.example", 8081, "/repository/helm"),
+        urls=(HttpUrl("http", "nexus.corp.example", 8081, "/repository/helm"),),
         kind=UpstreamKind.HELM,
         username=SecretName(SecretOrigin.ENVIRONMENT, "GATEWAY_SECRET_NEXUS_USER"),
         password=SecretName(SecretOrigin.FILE, "nexus-password"),
@@ -114,10 +142,31 @@ def test_every_key_goes_where_it_belongs() -> None:
         key_file="key.pem",
         allow_private=True,
         trusted_by=("charts.jetstack.io",),
-        policy=Policy(10, 172_800, 5, DigestMismatch.WARN, provenance=True),
+        policy=replace(
+            defaults,
+            fresh_for_seconds=10,
+            stale_for_seconds=math.inf,
+            chain=(SourceName.HELM,),
+            deleted=Deleted.KEEP,
+            drift=Drift.KEEP,
+        ),
     )
+    assert rule_set.upstreams["registry.corp.example"] == Upstream(
+        key="registry.corp.example",
+        urls=(
+            HttpUrl("https", "one.corp.example", 443, "/prefix"),
+            HttpUrl("https", "two.corp.example", 443),
+        ),
+        kind=UpstreamKind.REGISTRY,
+        token=SecretName(SecretOrigin.ENVIRONMENT, "GATEWAY_SECRET_TOKEN"),
+        token_hosts=("auth.corp.example",),
+        policy=replace(defaults, chartproxy="nexus"),
+        has_own_chartproxy=True,
+    )
+    assert rule_set.upstreams["nexus"].kind is UpstreamKind.CHARTPROXY
+    assert rule_set.upstreams["nexus"].token == SecretName(SecretOrigin.FILE, "token")
     assert rule_set.upstreams["nothing.example"] == Upstream(
-        key="nothing.example", url=HttpUrl("https", "nothing.example", 443), policy=defaults
+        key="nothing.example", urls=(HttpUrl("https", "nothing.example", 443),), policy=defaults
     )
 
 
@@ -219,11 +268,6 @@ def test_only_version_one_is_read(version: str) -> None:
 
 
 LATER = [
-    "defaults: {chain: [helm]}",
-    "defaults: {chartproxy: chartproxy.container-registry.com}",
-    "defaults: {stale_for: 12h}",
-    "defaults: {deleted: drop}",
-    "defaults: {drift: follow}",
     "defaults: {tags: {allow: [a]}}",
     "defaults: {versions: '>1'}",
     "defaults: {min_age: 1d}",
@@ -235,13 +279,7 @@ LATER = [
     "rules: [{repository: a}]",
     "sync: [{name: a}]",
     "tests: [{ask: a}]",
-    "upstreams: {a.example: {kind: registry}}",
-    "upstreams: {a.example: {kind: chartproxy}}",
-    "upstreams: {a.example: {urls: [https://a.example]}}",
-    "upstreams: {a.example: {token_env: GATEWAY_SECRET_T}}",
-    "upstreams: {a.example: {token_file: t}}",
-    "upstreams: {a.example: {token_hosts: [a]}}",
-    "upstreams: {a.example: {drift: follow}}",
+    "upstreams: {a.example: {min_age: 1d}}",
 ]
 
 
@@ -295,6 +333,40 @@ def test_every_key_that_is_not_obeyed_is_among_those() -> None:
         "{fresh_for: [5m]}",
         "{fresh_for: }",
         "{missing_for: " + "9" * 9000 + "}",
+        "{stale_for: never}",
+        "{stale_for: Forever}",
+        "{stale_for: [1d]}",
+        "{stale_for: }",
+        "{deleted: true}",
+        "{deleted: follow}",
+        "{drift: drop}",
+        "{chain: helm}",
+        "{chain: []}",
+        "{chain: }",
+        "{chain: [helm, helm]}",
+        "{chain: [registri]}",
+        "{chain: [auto]}",
+        "{chartproxy: }",
+        "{chartproxy: [a.example]}",
+        "{chartproxy: https://a.example}",
+        "{chartproxy: 'a.example:5000'}",
+        "{chartproxy: A.example}",
+        "{chartproxy: a.example/}",
+        "{chartproxy: proxy}",
+        "{chartproxy: 127.0.0.1}",
+        "{chartproxy: proxy.svc}",
+        "{urls: https://b.example}",
+        "{urls: []}",
+        "{urls: [https://b.example, https://b.example/]}",
+        "{urls: [ftp://b.example]}",
+        "{urls: [https://b.example], url: https://b.example}",
+        "{token_env: TOKEN}",
+        "{token_file: a/b}",
+        "{token_env: GATEWAY_SECRET_T, token_file: t}",
+        "{token_env: GATEWAY_SECRET_T, username_file: u, password_file: p}",
+        "{token_hosts: auth.example}",
+        "{token_hosts: ['auth.example:443']}",
+        "{token_hosts: [https://auth.example]}",
         "{digest_mismatch: ignore}",
         "{provenance: maybe}",
         "{password_env: GATEWAY_SECRET_P, username_env: HOME}",
@@ -315,6 +387,58 @@ def test_a_value_that_is_not_what_its_key_needs_is_refused(entry: str) -> None:
     problem = on_upstream(entry)
     assert problem.key_path.startswith('upstreams."a.example"')
     assert problem.line == 3
+
+
+_DEFAULT_PROXY = "defaults: {chartproxy: proxy.example, "
+
+
+@pytest.mark.parametrize(
+    ("text", "key_path", "message"),
+    [
+        ("defaults: {chain: [chartproxy]}", "defaults.chain", "no `chartproxy` is named"),
+        (
+            "defaults: {chain: [chartproxy]}\nupstreams: {a.example: {fresh_for: 1d}}",
+            "defaults.chain",
+            "no `chartproxy` is named",
+        ),
+        (_DEFAULT_PROXY + "chain: [chartproxy, helm], provenance: true}", "defaults.chain", "provenance"),
+        (
+            _DEFAULT_PROXY + "chain: [chartproxy]}\nupstreams: {b.example: {}, a.example: {ca_file: ca.pem}}",
+            'upstreams."a.example".chain',
+            "is not public",
+        ),
+        (
+            _DEFAULT_PROXY + "provenance: true}\nupstreams: {a.example: {chain: [helm, chartproxy]}}",
+            'upstreams."a.example".chain',
+            "provenance",
+        ),
+        (
+            _DEFAULT_PROXY + "chain: [chartproxy]}\nupstreams: {a.example: {provenance: true}}",
+            'upstreams."a.example".chain',
+            "provenance",
+        ),
+        (
+            _DEFAULT_PROXY + "fresh_for: 1d}\nupstreams: {proxy.example: {chain: [chartproxy]}}",
+            'upstreams."proxy.example".chain',
+            "is the chart proxy itself",
+        ),
+    ],
+)
+def test_a_chain_that_can_lead_nowhere_is_refused(text: str, key_path: str, message: str) -> None:
+    problem = one_problem(f"version: 1\n{text}")
+    assert problem.key_path == key_path
+    assert message in problem.message
+
+
+def test_an_upstream_may_help_itself_where_the_defaults_chain_would_not_do() -> None:
+    own = "a.example: {ca_file: ca.pem, chartproxy: inside}, inside: {allow_private: true, chain: [registry]}"
+    rule_set = load_rules(f"version: 1\n{_DEFAULT_PROXY}chain: [chartproxy]}}\nupstreams: {{{own}}}")
+    assert rule_set.upstreams["a.example"].policy.chartproxy == "inside"
+
+
+def test_a_problem_of_a_chain_stands_at_its_line() -> None:
+    text = "version: 1\nupstreams:\n  a.example:\n    fresh_for: 1d\n    chain: [chartproxy]\n"
+    assert one_problem(text).line == 5
 
 
 @pytest.mark.parametrize(

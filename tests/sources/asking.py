@@ -1,17 +1,20 @@
 """The HTTP room alone, asked without rules: every URL goes where it says."""
 
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from gateway.oci.outcomes import Outcome
 from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl
-from gateway.sources.egress import resolve
-from gateway.sources.http import Http, HttpLimits
+from gateway.sources.egress import Resolver, resolve
+from gateway.sources.http import Directory, Http, HttpLimits
 from gateway.sources.transports import Destination, TlsFiles, Transports
 
 TARGET = Target.parse("charts.example.test/demo")
 TLS = TlsFiles()
+HOME = HttpUrl("https", "charts.example.test", 443, "/x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +24,52 @@ class EveryoneMay:
     credentials: Mapping[str, str] = field(default_factory=dict)
     tls: TlsFiles = TLS
 
-    def destination(self, url: HttpUrl, target: Target) -> Destination:
-        return Destination(url, url.host, self.credentials.get(url.origin), True, self.tls)
+    def destinations(self, url: HttpUrl, target: Target) -> Sequence[Destination]:
+        return [Destination(url, url.host, self.credentials.get(url.origin), True, self.tls)]
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """A directory by which HOME lies at each of some origins, to be tried in that order."""
+
+    mirrors: Sequence[HttpUrl]
+    authorization: str | None = None
+
+    def destinations(self, url: HttpUrl, target: Target) -> Sequence[Destination]:
+        places = self.mirrors if url.host == HOME.host else [url]
+        return [
+            Destination(
+                replace(place, path=url.path, query=url.query),
+                place.host,
+                self.authorization,
+                may_be_private=place.host == "127.0.0.1",
+            )
+            for place in places
+        ]
+
+
+@dataclass(slots=True)
+class Clock:
+    """Stands still until a test moves it."""
+
+    seconds: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
 @asynccontextmanager
 async def asking(
-    limits: HttpLimits | None = None, directory: EveryoneMay | None = None
+    limits: HttpLimits | None = None,
+    directory: Directory | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.time,
+    resolver: Resolver = resolve,
 ) -> AsyncIterator[Http]:
-    transports = Transports(resolve)
+    transports = Transports(resolver)
     try:
-        yield Http(directory or EveryoneMay(), transports, limits or HttpLimits())
+        yield Http(directory or EveryoneMay(), transports, limits or HttpLimits(), monotonic=clock, now=now)
     finally:
         await transports.close()
 
@@ -41,3 +79,12 @@ async def fetched(http: Http, url: HttpUrl, limit_bytes: int = 1 << 20) -> bytes
     async with http.get(url, TARGET, {}) as answer:
         answer.require_ok("x")
         return b"".join([chunk async for chunk in answer.chunks(limit_bytes)])
+
+
+async def outcome_of(http: Http, url: HttpUrl) -> Outcome | None:
+    """As ``fetched``; what it raises, None where it raises nothing."""
+    try:
+        await fetched(http, url)
+    except Outcome as outcome:
+        return outcome
+    return None

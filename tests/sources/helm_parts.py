@@ -1,6 +1,7 @@
 """A Helm repository as a source, on a shelf and blobs in a folder, with a clock that a test turns."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ from gateway.sources.credentials import Secrets
 from gateway.sources.helm_indexes import HelmIndexes
 from gateway.sources.helm_repo import HelmRepo
 from gateway.sources.http import Http, HttpLimits
+from gateway.sources.index_registries import IndexRegistries
+from gateway.sources.registry_artifacts import Artifacts
+from gateway.sources.registry_asking import RegistryAsking
+from gateway.sources.registry_client import RegistryClient
+from gateway.sources.tokens import Tokens
 from gateway.sources.transports import Transports
 from gateway.sources.upstreams import Upstreams
 from gateway.store.blobs_directory import DirectoryBlobs
@@ -51,7 +57,7 @@ class HelmParts:
         return route(self.rule_set, Repository.parse(f"{host}/{chart}"))
 
     async def versions(self, chart: str = "demo") -> list[str]:
-        return list(await self.source.versions(self.route(chart)))
+        return list((await self.source.versions(self.route(chart))).names)
 
     async def fetch(self, tag: str, chart: str = "demo") -> Fetched:
         found = await self.source.find(self.route(chart), tag)
@@ -71,19 +77,29 @@ def open_catalog(folder: Path) -> Engines:
 
 @asynccontextmanager
 async def helm_parts(
-    folder: Path, url: str, *, max_bytes: int = MAX_BYTES, clock: Clock | None = None, **policy: str
+    folder: Path,
+    url: str,
+    *,
+    max_bytes: int = MAX_BYTES,
+    clock: Clock | None = None,
+    more_upstreams: str = "",
+    environment: Mapping[str, str] | None = None,
+    may_dial_private: bool = False,
+    **policy: str,
 ) -> AsyncIterator[HelmParts]:
     """Open the parts on ``folder``; opening it anew is a restart."""
     now = clock or Clock()
     engines = open_catalog(folder)
-    rule_set = load_rules(f"version: 1\nupstreams:\n{upstream(url, **policy)}")
-    upstreams = Upstreams(rule_set, Secrets())
+    rule_set = load_rules(f"version: 1\nupstreams:\n{upstream(url, **policy)}{more_upstreams}")
+    upstreams = Upstreams(rule_set, Secrets(environment or {}), may_dial_private=may_dial_private)
     transports = Transports(FakeDns())
-    http = Http(upstreams, transports, HttpLimits())
+    http = Http(upstreams, transports, HttpLimits(), monotonic=now, now=now)
     blobs = DirectoryBlobs(folder / "blobs")
     shelf = IndexShelf(engines, blobs)
     indexes = HelmIndexes(http, shelf, lambda route: upstreams.home(route.target), now, max_bytes)
-    source = HelmRepo(http, indexes, blobs, max_bytes)
+    client = RegistryClient(RegistryAsking(http, Tokens(http, upstreams, time.monotonic)))
+    registries = IndexRegistries(Artifacts(client, blobs, max_bytes), upstreams)
+    source = HelmRepo(http, indexes, registries, blobs, max_bytes)
     try:
         yield HelmParts(source, indexes, shelf, blobs, folder, now, rule_set)
     finally:

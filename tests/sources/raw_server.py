@@ -1,8 +1,11 @@
 """Upstreams that say what no honest server says: raw bytes, connection by connection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from gateway.oci.urls import HttpUrl
@@ -15,6 +18,7 @@ Script = Callable[[str, Say], Awaitable[None]]
 class RawServer:
     """``heads`` are the request heads as they came, one text each; ``most_at_once`` how many were open."""
 
+    scheme: str = "http"
     port: int = 0
     heads: list[str] = field(default_factory=list)
     most_at_once: int = 0
@@ -22,10 +26,10 @@ class RawServer:
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def url(self, path: str = "/x") -> HttpUrl:
-        return HttpUrl("http", "127.0.0.1", self.port, path)
+        return HttpUrl(self.scheme, "127.0.0.1", self.port, path)
 
     def headers(self, position: int) -> dict[str, str]:
         lines = self.heads[position].split("\r\n")[1:]
@@ -33,9 +37,9 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(script: Script) -> AsyncIterator[RawServer]:
+async def raw_server(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
     """Run ``script(request target, say)`` for each connection's one request, then hang up."""
-    told = RawServer()
+    told = RawServer("http" if tls is None else "https")
 
     tasks: set[asyncio.Task[None]] = set()
 
@@ -61,13 +65,46 @@ async def raw_server(script: Script) -> AsyncIterator[RawServer]:
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.create_task(serve(reader, writer)))
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     told.port = server.sockets[0].getsockname()[1]
     async with server:
         yield told
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def resetting_server(read_bytes: int) -> AsyncIterator[RawServer]:
+    """Send RST in place of an answer, once so much came; ``heads`` counts the connections."""
+    told = RawServer("https")
+
+    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        told.heads.append("")
+        await reader.readexactly(read_bytes)
+        connection: socket.socket = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    told.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield told
+
+
+@contextmanager
+def black_hole() -> Iterator[HttpUrl]:
+    """An address whose host never even takes a connection up: its queue of them is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port: int = listener.getsockname()[1]
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        yield HttpUrl("http", "127.0.0.1", port, "/x")
 
 
 def saying(answer: bytes) -> Script:

@@ -4,10 +4,11 @@ import base64
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.rules.load import load_rules
 from gateway.rules.model import RuleSet, Upstream
-from gateway.sources.credentials import CredentialError, Secrets, verify
+from gateway.sources.credentials import CredentialError, Secrets, docker_logins, verify
 
 SECRET = "S3CR3T-xyz"
 ENVIRONMENT = {"GATEWAY_SECRET_USER": "me", "GATEWAY_SECRET_PASSWORD": SECRET}
@@ -54,6 +55,67 @@ def test_a_secret_that_is_no_utf_8_is_sent_as_the_bytes_it_is(tmp_path: Path) ->
     secrets = Secrets({"GATEWAY_SECRET_USER": "m\udce9"}, tmp_path)
     mixed = upstream("{username_env: GATEWAY_SECRET_USER, password_file: password}")
     assert decoded(secrets.authorization(mixed)) == b"m\xe9:p\xe4ss"
+
+
+@pytest.mark.parametrize("members", ["{token_env: GATEWAY_SECRET_PASSWORD}", "{token_file: token}"])
+def test_a_token_is_sent_as_it_is(members: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{SECRET}\n")
+    assert Secrets(ENVIRONMENT, tmp_path).authorization(upstream(members)) == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "t\u00f6ken"])
+def test_a_token_that_no_header_can_carry_is_refused_without_telling_it(token: str, tmp_path: Path) -> None:
+    secrets = Secrets({"GATEWAY_SECRET_T": token}, tmp_path)
+    with pytest.raises(CredentialError, match="the token in GATEWAY_SECRET_T") as caught:
+        secrets.authorization(upstream("{token_env: GATEWAY_SECRET_T}"))
+    assert not token or token not in str(caught.value)
+
+
+def docker_config(folder: Path, text: str) -> Secrets:
+    (folder / "config.json").write_text(text)
+    return Secrets(docker_config=folder)
+
+
+def with_login(password: str) -> str:
+    pair = base64.b64encode(f"me:{password}".encode()).decode()
+    return f'{{"auths": {{"ghcr.io": {{"auth": "{pair}"}}}}}}'
+
+
+def test_a_docker_login_is_read_anew_each_time(tmp_path: Path) -> None:
+    secrets = docker_config(tmp_path, with_login("old"))
+    assert decoded(secrets.login("ghcr.io")) == b"me:old"
+    docker_config(tmp_path, with_login("new"))
+    assert decoded(secrets.login("ghcr.io")) == b"me:new"
+    docker_config(tmp_path, "{}")
+    with pytest.raises(CredentialError, match=r"no credentials for ghcr\.io any more"):
+        secrets.login("ghcr.io")
+
+
+def test_without_a_docker_config_there_are_no_logins(tmp_path: Path) -> None:
+    for secrets in (Secrets(), Secrets(docker_config=tmp_path), Secrets(docker_config=tmp_path / "none")):
+        assert docker_logins(secrets) == frozenset()
+        assert verify(secrets, RuleSet()) == []
+
+
+def test_the_places_of_docker_logins_are_known_and_what_is_not_used_is_in_the_log(tmp_path: Path) -> None:
+    secrets = docker_config(tmp_path, f'{with_login("p")[:-1]}, "credsStore": "desktop"}}')
+    with capture_logs() as logs:
+        assert docker_logins(secrets) == frozenset({"ghcr.io"})
+    assert [(line["event"], line["reason"]) for line in logs] == [
+        ("docker_login_unused", "credsStore is not obeyed: no credential helper is run")
+    ]
+
+
+def test_a_docker_config_that_cannot_be_used_is_told_at_start(tmp_path: Path) -> None:
+    (problem,) = verify(docker_config(tmp_path, "{"), RuleSet())
+    assert problem.startswith(f"DOCKER_CONFIG: the file {tmp_path}/config.json cannot be used: ")
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").mkdir()
+    (problem,) = verify(Secrets(docker_config=tmp_path), RuleSet())
+    assert problem.startswith(f"DOCKER_CONFIG: the file {tmp_path}/config.json cannot be read: ")
+    with capture_logs() as logs:
+        assert docker_logins(Secrets(docker_config=tmp_path)) == frozenset()
+    assert [line["event"] for line in logs] == ["docker_config_unusable"]
 
 
 def test_a_rule_set_whose_secrets_are_all_there_has_no_problems(tmp_path: Path) -> None:

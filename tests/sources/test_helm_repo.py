@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
-from gateway.oci.media_types import HELM_PROVENANCE_LAYER
+from gateway.oci.media_types import HELM_CHART_LAYER, HELM_PROVENANCE_LAYER
 from gateway.oci.outcomes import Corrupt, Missing, MissingName, Unavailable
 from tests.composed import HOST
 from tests.fakes.charts import dump_index, index_entry, make_chart, repository_of
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.slow  # many small tests, seconds together
 INDEX = "index.yaml"
 DEMO = make_chart("demo", "1.0.0")
 OTHER = make_chart("demo", "2.0.0")
+ANY = Digest.of(b"what a chart converts to is not known before")
 PROVENANCE = b"-----BEGIN PGP SIGNED MESSAGE-----\n"
 
 
@@ -205,7 +207,7 @@ async def test_the_newest_versions_come_first_and_no_more_than_asked_for(
     entries = [index_entry(DEMO, "x", version=version) for version in versions]
     repo.put(INDEX, dump_index({"demo": entries}))
     async with helm_parts(tmp_path, repo.url) as parts:
-        newest = [found.version async for found in parts.source.newest(parts.route(), 5)]
+        newest = [found.version async for found in parts.source.candidates(parts.route(), ANY, 5)]
     assert newest == ["2.0.0-rc.10", "2.0.0-rc.1", "2.0.0-alpha", "v1.10.1", "1.10.0"]
 
 
@@ -217,7 +219,7 @@ async def test_the_newest_of_an_index_that_could_not_be_asked_for_end_in_that_fa
         await parts.versions()
         parts.clock.advance(300)
         repo.go_down()
-        newest = parts.source.newest(parts.route(), 25)
+        newest = parts.source.candidates(parts.route(), ANY, 25)
         assert (await anext(newest)).version == "1.0.0"
         with pytest.raises(Unavailable):
             await anext(newest)
@@ -298,3 +300,32 @@ async def test_what_would_be_asked_can_be_told(repo: HelmRepo, tmp_path: Path) -
     async with helm_parts(tmp_path, repo.url) as parts:
         assert parts.source.tells(parts.route()) == [f"{repo.url}/{INDEX}"]
     assert repo.count() == 0
+
+
+@pytest.mark.anyio
+async def test_a_helm_repository_has_no_referrers_and_no_single_blobs(repo: HelmRepo, tmp_path: Path) -> None:
+    layer = Descriptor(HELM_CHART_LAYER, Digest.of(DEMO), len(DEMO))
+    async with helm_parts(tmp_path, repo.url) as parts:
+        assert await parts.source.referrers(parts.route(), ANY) == ()
+        assert not await parts.source.has_blob(parts.route(), layer)
+        with pytest.raises(Missing):
+            async with parts.source.blob(parts.route(), layer):
+                raise AssertionError("nothing is handed out")
+    assert repo.count() == 0
+
+
+@pytest.mark.anyio
+async def test_a_list_tells_when_upstream_stood_by_it_and_why_it_is_not_todays(
+    repo: HelmRepo, tmp_path: Path
+) -> None:
+    async with helm_parts(tmp_path, repo.url) as parts:
+        fetched_at = parts.clock()
+        first = await parts.source.versions(parts.route())
+        assert (list(first.names), first.confirmed_at, first.failure) == (["1.0.0"], fetched_at, None)
+        assert not parts.source.is_troubled(parts.route())
+        parts.clock.advance(300)
+        repo.go_down()
+        second = await parts.source.versions(parts.route())
+        assert (list(second.names), second.confirmed_at) == (["1.0.0"], fetched_at)
+        assert isinstance(second.failure, Unavailable)
+        assert parts.source.is_troubled(parts.route())

@@ -41,7 +41,12 @@ async def test_only_our_own_headers_are_sent_and_no_cookie_is_kept() -> None:
         await fetched(http, server.url())
         async with http.get(server.url("/y"), TARGET, {"If-None-Match": '"a"'}) as got:
             assert got.status == 200
-    own = {"host": f"127.0.0.1:{server.port}", "user-agent": "chart-gateway", "accept-encoding": "identity"}
+    own = {
+        "host": f"127.0.0.1:{server.port}",
+        "user-agent": "chart-gateway",
+        "accept-encoding": "identity",
+        "via": f"1.1 chart-gateway-{http.instance_id}",
+    }
     assert server.headers(0) == own
     assert server.headers(1) == {**own, "if-none-match": '"a"'}
 

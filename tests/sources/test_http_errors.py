@@ -59,6 +59,7 @@ def test_a_name_that_is_refused_reads_as_one_that_does_not_resolve(cause: httpco
     error.__cause__ = cause
     outcome = outcome_of_error(error, "a.example.org")
     assert isinstance(outcome, UnknownHost)
+    assert outcome.is_refused == isinstance(cause, AddressRefused)
     assert outcome.message.startswith("a.example.org cannot be reached from here: ")
 
 
@@ -204,10 +205,10 @@ async def test_nobody_listening_and_silence_are_outages() -> None:
         await asyncio.Event().wait()
 
     limits = HttpLimits(connect_seconds=0.02, first_byte_seconds=0.03)
+    async with raw_server(silent) as server, asking(limits) as http:
+        with pytest.raises(Unavailable, match="did not answer in time"):
+            await fetched(http, server.url())
     async with asking(limits) as http:
-        async with raw_server(silent) as server:
-            with pytest.raises(Unavailable, match="did not answer in time"):
-                await fetched(http, server.url())
         with pytest.raises(Unavailable, match="no connection"):
             await fetched(http, server.url())
 

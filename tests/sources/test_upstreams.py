@@ -35,7 +35,7 @@ def upstreams(rules: str = RULES, folder: Path | None = None) -> Upstreams:
 
 
 def destination(url: str, target: str, rules: str = RULES) -> Destination:
-    return upstreams(rules).destination(parse_upstream_url(url), Target.parse(target))
+    return upstreams(rules).destinations(parse_upstream_url(url), Target.parse(target))[0]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_target_has_a_home(target: str, home: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "dialled"),
+    ("url", "moved"),
     [
         ("https://a.example.org/x.tgz?a=b", "https://a.example.org/x.tgz?a=b"),
         ("https://corp.example.org/x.tgz?a=b", "http://nexus.example.org:8081/repository/helm/x.tgz?a=b"),
@@ -72,8 +72,8 @@ def test_a_target_has_a_home(target: str, home: str) -> None:
         ("https://real.example.org/x", "https://real.example.org/x"),
     ],
 )
-def test_a_url_is_moved_where_its_upstream_is(url: str, dialled: str) -> None:
-    assert str(destination(url, "corp.example.org/x").url) == dialled
+def test_a_url_is_moved_where_its_upstream_is(url: str, moved: str) -> None:
+    assert str(destination(url, "corp.example.org/x").url) == moved
 
 
 @pytest.mark.parametrize(
@@ -184,13 +184,13 @@ def test_a_place_that_only_looks_like_a_listed_one_may_not(place: str) -> None:
 def test_offline_nobody_is_dialled_whoever_it_is(offline: Upstreams) -> None:
     for url in ("https://a.example.org/x", "https://denied.example.org/x", "https://corp.example.org/x"):
         with pytest.raises(Unavailable, match="offline"):
-            offline.destination(parse_upstream_url(url), Target.parse("corp.example.org/x"))
+            offline.destinations(parse_upstream_url(url), Target.parse("corp.example.org/x"))
 
 
 def test_where_private_networks_are_allowed_they_are_for_everyone_and_credentials_are_not() -> None:
     lenient = Upstreams(load_rules(RULES), Secrets({"GATEWAY_SECRET_USER": "me"}), may_dial_private=True)
     for url in ("https://a.example.org/x", "https://corp.example.org/x"):
-        found = lenient.destination(parse_upstream_url(url), Target.parse("a.example.org/x"))
+        found = lenient.destinations(parse_upstream_url(url), Target.parse("a.example.org/x"))[0]
         assert (found.may_be_private, found.authorization) == (True, None)
 
 
@@ -203,7 +203,8 @@ upstreams: {tls.example.org: {ca_file: its.pem, cert_file: c.pem, key_file: k.pe
     found = upstreams(rules, tmp_path)
 
     def tls_of(place: str, target: str) -> TlsFiles:
-        return found.destination(parse_upstream_url(f"https://{place}/x"), Target.parse(f"{target}/x")).tls
+        url = parse_upstream_url(f"https://{place}/x")
+        return found.destinations(url, Target.parse(f"{target}/x"))[0].tls
 
     own = TlsFiles(tmp_path / "its.pem", tmp_path / "c.pem", tmp_path / "k.pem")
     assert tls_of("tls.example.org", "tls.example.org") == own
@@ -217,7 +218,7 @@ def test_a_secret_that_has_gone_while_we_run_is_an_outage_that_does_not_say_wher
 ) -> None:
     rules = "version: 1\nupstreams: {a.example.org: {username_file: user, password_file: user}}\n"
     with pytest.raises(Unavailable, match=r"the credentials for a\.example\.org cannot be read") as caught:
-        upstreams(rules, tmp_path).destination(
+        upstreams(rules, tmp_path).destinations(
             parse_upstream_url("https://a.example.org/x"), Target.parse("a.example.org/x")
         )
     assert str(tmp_path) not in caught.value.message

@@ -1,11 +1,13 @@
-"""An empty catalog for each test."""
+"""An empty catalog for each test, on each database."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway.oci.postgres_url import PostgresUrl
 from gateway.store.engine import Engines, open_sqlite
+from gateway.store.postgres import open_postgres
 from gateway.store.schema import migrate_sqlite
 
 
@@ -25,7 +27,14 @@ def catalog_path(tmp_path: Path, empty_catalog: bytes) -> Path:
 
 
 @pytest.fixture
-def engines(catalog_path: Path) -> Iterator[Engines]:
+def engines(database: PostgresUrl | None, catalog_path: Path) -> Iterator[Engines]:
+    opened = open_sqlite(catalog_path) if database is None else open_postgres(database)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def sqlite_engines(catalog_path: Path) -> Iterator[Engines]:
     opened = open_sqlite(catalog_path)
     yield opened
     opened.dispose()

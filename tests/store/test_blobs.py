@@ -140,6 +140,48 @@ async def test_what_was_written_is_read_again_before_it_is_kept(blobs: BlobStore
     assert await blobs.size(WANTED) == len(CONTENT)
 
 
+async def test_what_was_written_is_read_by_others_meanwhile_in_any_part(blobs: BlobStore) -> None:
+    content = os.urandom(3 * MIB)
+    async with blobs.create() as writer:
+        assert await writer.written(0, 10) == b""
+        for start in range(0, len(content), 100_003):
+            await writer.write(content[start : start + 100_003])
+            size = writer.size
+            assert await writer.written(0, 5) == content[:5]
+            assert await writer.written(size - 7, 100) == content[size - 7 : size]
+            assert await writer.written(size // 2, MIB) == content[size // 2 : size][:MIB]
+            assert await writer.written(size, 100) == b""
+            assert await writer.written(size + 50, 100) == b""
+        assert await writer.written(0, len(content)) == content
+    assert await read_whole(blobs, writer.digest) == content
+
+
+async def test_content_in_one_large_piece_is_kept_to_the_byte(blobs: BlobStore) -> None:
+    content = os.urandom(3 * MIB + 17)
+    async with blobs.create() as writer:
+        await writer.write(b"first")
+        await writer.write(content)
+        assert writer.digest == Digest.of(b"first" + content)
+        assert await writer.written(3, MIB) == (b"first" + content)[3 : MIB + 3]
+        await writer.write(b"last")
+        assert await writer.written(len(content), 100) == content[-5:] + b"last"
+    assert await read_whole(blobs, writer.digest) == b"first" + content + b"last"
+
+
+async def test_what_nobody_writes_is_not_followed(blobs: BlobStore) -> None:
+    assert await blobs.follow(WANTED, len(CONTENT)) is None
+    await keep_bytes(blobs, CONTENT)
+    assert await blobs.follow(WANTED, len(CONTENT)) is None
+
+
+async def test_a_range_past_the_end_is_empty(blobs: BlobStore) -> None:
+    await keep_bytes(blobs, CONTENT)
+    opened = await blobs.open(WANTED)
+    assert opened is not None
+    assert await opened.read(100, 10) == b""
+    opened.close()
+
+
 async def test_large_content_in_uneven_pieces_is_kept_to_the_byte(blobs: BlobStore) -> None:
     content = os.urandom(3 * MIB + 17)
     async with blobs.create(Digest.of(content)) as writer:

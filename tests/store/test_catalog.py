@@ -1,21 +1,20 @@
 """The catalog: what is kept together is found together, by its own target only, or not at all."""
 
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import anyio
 import pytest
 from sqlalchemy import func, select
 
+from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.media_types import HELM_CHART_LAYER, HELM_CONFIG, OCI_MANIFEST
 from gateway.store import catalog_writes, tables
 from gateway.store.blobs import StorageFailed
 from gateway.store.catalog import Catalog
-from gateway.store.engine import Engines, open_sqlite
+from gateway.store.engine import Engines
 from gateway.store.generation import LocalGeneration
+from gateway.store.rows import NamedBlob, Right
 from tests.store.samples import NAME, OTHER, TARGET, retagged, sample
 
 pytestmark = pytest.mark.anyio
@@ -37,31 +36,35 @@ def counts(engines: Engines) -> dict[str, int]:
 async def test_a_pull_is_found_by_tag_digest_and_blob(catalog: Catalog) -> None:
     made = sample()
     await catalog.keep(NAME, made.row, made.kept)
-    assert await catalog.find_tag(TARGET, "plain", "1.2.3") == made.row
+    assert await catalog.find_tags(TARGET, "plain", "1.2.3") == [made.row]
     assert await catalog.find_manifest(TARGET, made.digest) == made.kept.manifest
-    assert await catalog.find_blob_size(TARGET, made.config) == made.kept.sizes[made.config]
-    assert await catalog.find_blob_size(TARGET, made.layer) == made.kept.sizes[made.layer]
-    assert await catalog.find_blob_size(TARGET, made.digest) is None  # a manifest is none
-    config = await catalog.find_edge(TARGET, made.config)
-    layer = await catalog.find_edge(TARGET, made.layer)
-    assert config is not None
-    assert layer is not None
-    assert (config.media_type, config.size) == (HELM_CONFIG, made.kept.sizes[made.config])
-    assert (layer.media_type, layer.size) == (HELM_CHART_LAYER, made.kept.sizes[made.layer])
+    assert await catalog.find_manifest_source(TARGET, made.digest) == "helm"
+    assert await catalog.find_right(TARGET, made.config) == Right(made.kept.sizes[made.config], "helm")
+    assert await catalog.find_right(TARGET, made.layer) == Right(made.kept.sizes[made.layer], "helm")
+    assert await catalog.find_right(TARGET, made.digest) is None  # a manifest is no blob
+    assert await catalog.find_manifest_source(TARGET, made.layer) is None  # nor the other way round
+    (config,) = await catalog.find_named(TARGET, made.config)
+    (layer,) = await catalog.find_named(TARGET, made.layer)
+    sizes = made.kept.sizes
+    assert config == NamedBlob(Descriptor(HELM_CONFIG, made.config, sizes[made.config]), made.digest, "helm")
+    assert layer == NamedBlob(
+        Descriptor(HELM_CHART_LAYER, made.layer, sizes[made.layer]), made.digest, "helm"
+    )
     assert await catalog.names() == [(NAME, TARGET)]
-    assert await catalog.tags_of(TARGET) == {"1.2.3"}
+    assert await catalog.versions_of(TARGET) == {("helm", "1.2.3")}
 
 
 async def test_another_target_sees_nothing_of_it(catalog: Catalog) -> None:
     made = sample()
     await catalog.keep(NAME, made.row, made.kept)
-    assert await catalog.find_tag(OTHER, "plain", "1.2.3") is None
+    assert await catalog.find_tags(OTHER, "plain", "1.2.3") == []
     assert await catalog.find_manifest(OTHER, made.digest) is None
-    assert await catalog.find_blob_size(OTHER, made.layer) is None
-    assert await catalog.find_edge(OTHER, made.layer) is None
+    assert await catalog.find_manifest_source(OTHER, made.digest) is None
+    assert await catalog.find_right(OTHER, made.layer) is None
+    assert await catalog.find_named(OTHER, made.layer) == []
     assert await catalog.find_versions(OTHER, "plain") == []
     assert await catalog.find_tags_naming(OTHER, made.digest) == []
-    assert await catalog.tags_of(OTHER) == set()
+    assert await catalog.versions_of(OTHER) == set()
 
 
 async def test_one_content_pulled_by_two_targets_is_the_right_of_both(catalog: Catalog) -> None:
@@ -76,9 +79,8 @@ async def test_one_content_pulled_by_two_targets_is_the_right_of_both(catalog: C
 async def test_a_variant_has_tags_of_its_own(catalog: Catalog) -> None:
     made = sample()
     await catalog.keep(NAME, replace(made.row, variant="provenance"), made.kept)
-    assert await catalog.find_tag(TARGET, "plain", "1.2.3") is None
-    found = await catalog.find_tag(TARGET, "provenance", "1.2.3")
-    assert found is not None
+    assert await catalog.find_tags(TARGET, "plain", "1.2.3") == []
+    (found,) = await catalog.find_tags(TARGET, "provenance", "1.2.3")
     assert found.variant == "provenance"
 
 
@@ -111,9 +113,14 @@ async def test_confirming_moves_the_time_and_notes_what_was_seen(catalog: Catalo
     await catalog.keep(NAME, made.row, made.kept)
     seen = Digest.of(b"republished")
     await catalog.confirm_tag(made.row, 2000.0, seen)
-    assert await catalog.find_tag(TARGET, "plain", "1.2.3") == replace(
-        made.row, confirmed_at=2000.0, seen_digest=seen
-    )
+    assert await catalog.find_tags(TARGET, "plain", "1.2.3") == [
+        replace(made.row, confirmed_at=2000.0, seen_digest=seen)
+    ]
+    compared = Digest.of(b"another archive of the same chart")
+    await catalog.confirm_tag(made.row, 3000.0, None, compared)
+    assert await catalog.find_tags(TARGET, "plain", "1.2.3") == [
+        replace(made.row, confirmed_at=3000.0, upstream_digest=compared)
+    ]
 
 
 async def test_referrers_are_what_this_target_holds_about_a_digest(catalog: Catalog) -> None:
@@ -187,81 +194,3 @@ async def test_many_pulls_at_once_are_all_kept(catalog: Catalog, engines: Engine
         for one in made:
             group.start_soon(catalog.keep, NAME, one.row, one.kept)
     assert counts(engines)["tags"] == 20
-
-
-_WRITER = """
-import sys
-from pathlib import Path
-
-import anyio
-
-from gateway.store.catalog import Catalog
-from gateway.store.engine import open_sqlite
-from gateway.store.generation import LocalGeneration
-from tests.store.samples import NAME, sample
-
-async def main(path, prefix):
-    catalog = Catalog(open_sqlite(Path(path)), LocalGeneration())
-    for number in range(100):
-        made = sample(f"{prefix}.0.{number}")
-        await catalog.keep(NAME, made.row, made.kept)
-
-anyio.run(main, *sys.argv[1:])
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_write_at_once_and_both_are_whole(catalog_path: Path) -> None:
-    command = [sys.executable, "-c", _WRITER, str(catalog_path)]
-    writers = [subprocess.Popen([*command, prefix], stderr=subprocess.PIPE) for prefix in ("1", "2")]
-    failures = [writer.communicate(timeout=60)[1] for writer in writers]
-    assert failures == [b"", b""]
-    engines = open_sqlite(catalog_path)
-    assert counts(engines)["tags"] == counts(engines)["manifests"] == 200
-    engines.dispose()
-
-
-async def test_a_writer_waits_for_another_process_and_readers_wait_for_nobody(
-    catalog_path: Path, catalog: Catalog
-) -> None:
-    made, other = sample(), open_sqlite(catalog_path)
-    async with anyio.create_task_group() as group:
-        with other.writer.begin():
-            group.start_soon(catalog.keep, NAME, made.row, made.kept)
-            for _ in range(5):
-                assert await catalog.find_tag(TARGET, "plain", "1.2.3") is None
-    assert await catalog.find_tag(TARGET, "plain", "1.2.3") == made.row
-    other.dispose()
-
-
-async def test_a_database_that_is_gone_is_a_failure_of_storage(tmp_path: Path) -> None:
-    engines = open_sqlite(tmp_path / "gone" / "catalog.sqlite3")
-    catalog = Catalog(engines, LocalGeneration())
-    made = sample()
-    with pytest.raises(StorageFailed, match="read"):
-        await catalog.find_tag(TARGET, "plain", "1.2.3")
-    with pytest.raises(StorageFailed, match="written"):
-        await catalog.keep(NAME, made.row, made.kept)
-    engines.dispose()
-
-
-async def test_a_damaged_database_is_a_failure_of_storage(catalog_path: Path, catalog: Catalog) -> None:
-    _damage(catalog_path)
-    with pytest.raises(StorageFailed):
-        await catalog.names()
-
-
-def _damage(path: Path) -> None:
-    path.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
-
-
-async def test_a_database_that_may_not_be_written_is_still_read(
-    catalog_path: Path, catalog: Catalog, engines: Engines
-) -> None:
-    made = sample()
-    await catalog.keep(NAME, made.row, made.kept)
-    with engines.writer.connect() as connection:
-        connection.exec_driver_sql("PRAGMA query_only=ON")
-    with pytest.raises(StorageFailed, match="written"):
-        await catalog.keep_tag(NAME, retagged(made, "v1.2.3"))
-    assert await catalog.find_tag(TARGET, "plain", "1.2.3") == made.row

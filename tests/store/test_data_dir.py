@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from gateway.oci.postgres_url import PostgresUrl
 from gateway.store.data_dir import DataDir, DataDirError
+from gateway.store.generation import MappedGeneration
+from gateway.store.generation_notified import NotifiedGeneration
+from gateway.store.locks import FileLocks
+from gateway.store.locks_postgres import PostgresLocks
+from tests.postgres import Cluster
 
 _HOLDER = """
 import fcntl
@@ -41,7 +47,7 @@ def test_the_first_one_in_sweeps_and_migrates(tmp_path: Path) -> None:
     orphan.parent.mkdir(parents=True)
     orphan.touch()
     data_dir = DataDir(tmp_path)
-    assert list(data_dir.prepare(never)) == ["0001"]
+    assert list(data_dir.prepare(never)) == ["0001", "0002"]
     assert data_dir.catalog.is_file()
     assert not orphan.exists()
     data_dir.close()
@@ -94,7 +100,7 @@ def test_a_catalog_that_has_to_be_migrated_waits_for_the_end_of_whoever_uses_it(
         assert not data_dir.catalog.exists()
         holder.kill()
         holder.wait()
-        assert list(data_dir.prepare(never)) == ["0001"]
+        assert list(data_dir.prepare(never)) == ["0001", "0002"]
         data_dir.close()
     assert sum(waits) == pytest.approx(300, abs=0.2)
 
@@ -110,7 +116,7 @@ def test_one_that_prepares_is_waited_for(tmp_path: Path) -> None:
                 holder.wait()
 
         data_dir = DataDir(tmp_path)
-        assert list(data_dir.prepare(sleep)) == ["0001"]  # it was killed: the work is ours
+        assert list(data_dir.prepare(sleep)) == ["0001", "0002"]  # it was killed: the work is ours
         data_dir.close()
     assert len(waits) == 3
 
@@ -143,3 +149,39 @@ def test_a_directory_that_cannot_be_used_is_a_clean_error(tmp_path: Path, in_the
     obstacle.touch()
     with pytest.raises(DataDirError, match=r"cannot be used: \w+"):
         DataDir(root).prepare(never)
+
+
+@pytest.mark.slow
+def test_a_catalog_on_a_server_is_migrated_there_and_the_directory_is_locked_and_swept_all_the_same(
+    tmp_path: Path, postgres: Cluster
+) -> None:
+    url = postgres.create("template0")
+    orphan = tmp_path / "blobs" / "partial" / "orphan"
+    orphan.parent.mkdir(parents=True)
+    orphan.touch()
+    first, second = DataDir(tmp_path, url), DataDir(tmp_path, url)
+    assert list(first.prepare(never)) == ["0001", "0002"]
+    assert list(second.prepare(never)) == []
+    assert first.database == str(url)
+    assert not first.catalog.exists()
+    assert not orphan.exists()
+    first.close()
+    second.close()
+    postgres.drop(url)
+
+
+@pytest.mark.slow
+def test_what_is_opened_is_of_the_kind_that_the_database_has(
+    tmp_path: Path, postgres_url: PostgresUrl
+) -> None:
+    here, there = DataDir(tmp_path / "a"), DataDir(tmp_path / "b", postgres_url)
+    assert isinstance(here.open_locks(), FileLocks)
+    assert isinstance(there.open_locks(), PostgresLocks)
+    assert isinstance(here.open_generation(), MappedGeneration)
+    generation = there.open_generation()
+    assert isinstance(generation, NotifiedGeneration)
+    assert here.open_engines().reader.dialect.name == "sqlite"
+    assert there.open_engines().reader.dialect.name == "postgresql"
+    generation.close()
+    here.close()
+    there.close()

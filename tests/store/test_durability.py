@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from gateway.oci.digest import Digest
-from gateway.store.blobs import keep_bytes, read_whole
+from gateway.store.blobs import read_whole
 from gateway.store.blobs_directory import DirectoryBlobs
 from tests.store.tracing import require_strace
 
@@ -25,16 +26,18 @@ from pathlib import Path
 
 import anyio
 
+from gateway.oci.digest import Digest
 from gateway.store.blobs_directory import DirectoryBlobs
 
 async def keep():
-    async with DirectoryBlobs(Path(sys.argv[1])).create() as writer:
+    blobs = DirectoryBlobs(Path(sys.argv[1]), linger_seconds=3600)  # strace is slow, and nobody follows
+    async with blobs.create(Digest.parse(sys.argv[2])) as writer:
         for _ in range(10_000):  # more than one piece on its way to the disk
             await writer.write(bytes(range(256)))
 
 anyio.run(keep)
 """
-_KILLED_AT = ("mkdir", "flock", "write", "fsync", "rename", "unlink")
+_KILLED_AT = ("mkdir", "flock", "write", "fsync", "rename")
 _CALL = re.compile(r"^\d+ +(?P<call>\w+)\((?P<arguments>.*)\) += (?P<result>\d+)", re.MULTILINE)
 
 
@@ -47,7 +50,10 @@ def keep_traced(root: Path, *options: str) -> int:
     """Keep CONTENT in a process of its own under strace; return its exit code, -9 where it was killed."""
     strace = ["strace", "-f", "-qq", "-y", "-o", str(root.parent / "trace"), *options]
     child = subprocess.run(
-        [*strace, sys.executable, "-c", _KEEPER, str(root)], capture_output=True, check=False, timeout=60
+        [*strace, sys.executable, "-c", _KEEPER, str(root), str(WANTED)],
+        capture_output=True,
+        check=False,
+        timeout=60,
     )
     return child.returncode
 
@@ -74,10 +80,9 @@ def test_the_file_is_synced_before_it_gets_its_name_and_the_folders_after(tmp_pa
     root = tmp_path / "blobs"
     assert keep_traced(root, "-e", "trace=openat,mkdir,write,fsync,rename") == 0
     calls = calls_on(root)
-    assert calls[calls.index("openat partial file") :] == [
+    in_order = [call for call, _ in groupby(calls[calls.index("openat partial file") :])]
+    assert in_order == [
         "openat partial file",
-        "write partial file",
-        "write partial file",
         "write partial file",
         "fsync partial file",
         "mkdir /sha256",
@@ -102,9 +107,11 @@ async def test_kill_9_at_any_system_call_leaves_the_right_blob_or_none(tmp_path:
         code = keep_traced(root, "-e", f"inject={call}:signal=SIGKILL:when={number}")
         left = DirectoryBlobs(root)
         assert await read_whole(left, WANTED) in (None, CONTENT)
-        assert left.sweep() <= 1
+        if number % 2:  # a sweep removes what was left, or the next writer of the same blob does
+            assert left.sweep() <= 1
+        async with left.create(WANTED) as writer:
+            await writer.write(CONTENT)
         assert os.listdir(root / "partial") == []
-        assert await keep_bytes(left, CONTENT) == WANTED
         assert await read_whole(left, WANTED) == CONTENT
         if code == 0:
             break

@@ -26,11 +26,11 @@ def test_every_connection_is_in_wal_with_foreign_keys_and_the_durability_asked_f
     engines.dispose()
 
 
-def test_a_reader_in_the_middle_of_its_read_holds_up_no_writer(engines: Engines) -> None:
-    with engines.reader.connect() as reading:
+def test_a_reader_in_the_middle_of_its_read_holds_up_no_writer(sqlite_engines: Engines) -> None:
+    with sqlite_engines.reader.connect() as reading:
         reading.exec_driver_sql("BEGIN")
         assert reading.exec_driver_sql("SELECT count(*) FROM blobs").scalar() == 0
-        with engines.writer.begin() as writing:
+        with sqlite_engines.writer.begin() as writing:
             writing.exec_driver_sql("INSERT INTO blobs VALUES ('sha256:a', 1, 1.0)")
         assert reading.exec_driver_sql("SELECT count(*) FROM blobs").scalar() == 0  # one snapshot
         reading.exec_driver_sql("COMMIT")

@@ -8,6 +8,7 @@ from gateway.oci.manifest import Manifest
 from gateway.oci.media_types import OCI_MANIFEST
 from gateway.store.generation import LocalGeneration
 from gateway.store.memory import HeldManifest, Memory
+from gateway.store.rows import Right
 from tests.store.samples import NAME, OTHER, TARGET, Sample, sample
 
 KEY = (NAME, "plain", "1.2.3")
@@ -66,13 +67,13 @@ def test_the_right_to_a_blob_is_its_targets_and_no_right_to_a_manifest(
     memory: Memory, generation: LocalGeneration
 ) -> None:
     made = sample()
-    memory.keep_blob_size(TARGET, made.layer, 7, memory.generation())
-    assert memory.find_blob_size(TARGET, made.layer) == 7
-    assert memory.find_blob_size(OTHER, made.layer) is None
+    memory.keep_right(TARGET, made.layer, Right(7, "helm"), memory.generation())
+    assert memory.find_right(TARGET, made.layer) == Right(7, "helm")
+    assert memory.find_right(OTHER, made.layer) is None
     memory.keep_manifest(TARGET, made.kept.manifest, memory.generation())
-    assert memory.find_blob_size(TARGET, made.digest) is None
+    assert memory.find_right(TARGET, made.digest) is None
     generation.advance()
-    assert memory.find_blob_size(TARGET, made.layer) is None
+    assert memory.find_right(TARGET, made.layer) is None
 
 
 def test_the_least_used_manifests_make_room_within_the_bound(memory: Memory) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, select
+from sqlalchemy import Engine, create_engine, select
 
 from gateway.store.engine import open_sqlite
 from gateway.store.schema import SchemaError, is_current, migrate_sqlite
@@ -22,8 +22,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "catalog.sqlite3"
 
 
-def differences(path: Path) -> list[object]:
-    engine = create_engine(f"sqlite:///{path}")
+def differences(engine: Engine) -> list[object]:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         found: list[object] = list(compare_metadata(context, metadata))
@@ -39,8 +38,8 @@ def dump(path: Path) -> str:
 
 
 def test_migrations_make_the_tables_that_the_code_knows(path: Path) -> None:
-    assert list(migrate_sqlite(path)) == ["0001"]
-    assert differences(path) == []
+    assert list(migrate_sqlite(path)) == ["0001", "0002"]
+    assert differences(create_engine(f"sqlite:///{path}")) == []
 
 
 def test_a_second_run_does_nothing(path: Path) -> None:
@@ -48,6 +47,22 @@ def test_a_second_run_does_nothing(path: Path) -> None:
     before = dump(path)
     assert list(migrate_sqlite(path)) == []
     assert dump(path) == before
+
+
+def test_what_an_older_catalog_holds_came_from_helm(path: Path) -> None:
+    migrate_sqlite(path)
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        """
+        ALTER TABLE rights DROP COLUMN source;
+        DROP TABLE tag_lists; DROP TABLE registries; DROP TABLE flight_failures;
+        UPDATE alembic_version SET version_num = '0001';
+        INSERT INTO rights (target, variant, digest) VALUES ('a.example/b', 'plain', 'sha256:c');
+        """
+    )
+    assert list(migrate_sqlite(path)) == ["0002"]
+    assert connection.execute("SELECT source FROM rights").fetchall() == [("helm",)]
+    connection.close()
 
 
 def test_a_catalog_is_current_once_all_migrations_ran_even_while_somebody_writes(path: Path) -> None:
@@ -119,6 +134,6 @@ def test_a_migration_killed_at_any_write_is_finished_by_the_next_run(tmp_path: P
         )
         codes.append(child.returncode)
         migrate_sqlite(path)
-        assert differences(path) == []
+        assert differences(create_engine(f"sqlite:///{path}")) == []
     assert set(codes[:-1]) <= {-signal.SIGKILL, 128 + signal.SIGKILL}
     assert len(codes) > 1

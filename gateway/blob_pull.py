@@ -1,0 +1,271 @@
+"""Blobs for clients: from the store by right, else from the source of a manifest that names them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+
+from gateway.fetch import Fetcher
+from gateway.flights import Flights, Locks
+from gateway.oci.descriptor import Descriptor
+from gateway.oci.digest import Digest
+from gateway.oci.errors import OciError, Situation
+from gateway.oci.outcomes import Corrupt, Missing, Outcome, Unavailable
+from gateway.oci.target import Target
+from gateway.pulled import Cache, PulledBlob
+from gateway.refusals import refusal, unavailable
+from gateway.rules.route import Route
+from gateway.sources.base import Source
+from gateway.sources.chain import ask_in_turn
+from gateway.store.blobs import (
+    WITHHELD_BYTES,
+    BlobStore,
+    DigestMismatch,
+    OpenBlob,
+    StorageFailed,
+    TooLarge,
+    TransferBroken,
+)
+from gateway.store.catalog import Catalog
+from gateway.store.memory import Memory
+from gateway.store.rows import NamedBlob, Right
+from gateway.transfer import Transfer
+from gateway.waiting import Deadlines
+
+log = structlog.get_logger(__name__)
+
+_LOOK_SECONDS: Final = 0.1  # so often, whether another process is already getting the blob
+_FLIGHT_SECONDS: Final = 24 * 3600.0  # the pace that upstream must keep ends a transfer, not the clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobParts:
+    """What pulling blobs needs; ``now`` gives seconds since the epoch."""
+
+    is_open_to_all: Callable[[Target], bool]
+    fetcher: Fetcher
+    catalog: Catalog
+    blobs: BlobStore
+    memory: Memory
+    locks: Locks | None
+    deadlines: Deadlines
+    now: Callable[[], float]
+    max_blob_bytes: int
+    is_offline: bool
+
+
+class BlobPuller:
+    """A right (target, digest) exists only after the target's own source delivered or confirmed the blob."""
+
+    def __init__(self, parts: BlobParts) -> None:
+        self._is_open_to_all = parts.is_open_to_all
+        self._fetcher = parts.fetcher
+        self._catalog = parts.catalog
+        self._blobs = parts.blobs
+        self._memory = parts.memory
+        self._deadlines = parts.deadlines
+        self._now = parts.now
+        self._max_blob_bytes = parts.max_blob_bytes
+        self._is_offline = parts.is_offline
+        self._flights: Flights[None] = Flights("blob", parts.locks, _FLIGHT_SECONDS)
+        self._transfers: dict[tuple[str, str], Transfer] = {}
+
+    async def describe(self, route: Route, digest: Digest) -> Descriptor:
+        """What a manifest of this repository says of a blob; nobody is dialled."""
+        return (await self._named(route, digest))[0].descriptor
+
+    async def open(self, route: Route, digest: Digest) -> PulledBlob:
+        """Return a blob, open for reading; the caller closes it. Raise OciError."""
+        right = await self._right(route, digest)
+        if right is not None:
+            opened = await self._open(digest, right.size_bytes)
+            if opened is not None:
+                return PulledBlob(opened, Cache.HIT, right.source)
+            log.warning("blob_vanished", target=str(route.target), digest=str(digest))
+        named = await self._named(route, digest)
+        if self._is_offline:
+            raise OciError(Situation.BLOB_NOT_KNOWN, f"offline, and {digest} of {route.name} is not held")
+        return await self._fetch(route, named)
+
+    async def drain(self) -> None:
+        await self._flights.drain()
+
+    async def _right(self, route: Route, digest: Digest) -> Right | None:
+        right = self._memory.find_right(route.target, digest)
+        if right is None:
+            generation = self._memory.generation()
+            right = await self._catalog.find_right(route.target, digest)
+            if right is not None:
+                self._memory.keep_right(route.target, digest, right, generation)
+        return right
+
+    async def _named(self, route: Route, digest: Digest) -> Sequence[NamedBlob]:
+        named = await self._catalog.find_named(route.target, digest)
+        if not named:
+            raise OciError(
+                Situation.BLOB_NOT_KNOWN, f"{route.name} has no blob {digest} that was pulled through here"
+            )
+        return named
+
+    async def _open(self, digest: Digest, size_bytes: int) -> OpenBlob | None:
+        """What has another size than was kept is as good as gone."""
+        try:
+            opened = await self._blobs.open(digest)
+            if opened is None or opened.size == size_bytes:
+                return opened
+            opened.close()
+            await self._blobs.delete(digest)
+        except StorageFailed as error:
+            raise unavailable(f"{digest} cannot be read: {error}") from error
+        return None
+
+    async def _fetch(self, route: Route, named: Sequence[NamedBlob]) -> PulledBlob:
+        """Join the transfer of a blob, or begin it, and return it as soon as upstream answers."""
+        descriptor = named[0].descriptor
+        key = (str(route.target), str(descriptor.digest))
+        await self._until_joinable(key)
+        cache = Cache.JOINED if self._flights.is_running(key) else Cache.MISS
+        if cache is Cache.MISS:
+            self._transfers[key] = Transfer(self._blobs, descriptor.digest, descriptor.size)
+        transfer = self._transfers[key]
+        flight = self._flights.launch(key, partial(self._transfer, route, named, transfer))
+        flight.add_done_callback(lambda _done: self._forget(key, transfer))
+        try:
+            async with self._deadlines.patience(str(descriptor.digest)):
+                blob = await self._first_of(route, named, transfer, flight)
+        except Outcome as error:
+            raise refusal(error, Situation.BLOB_NOT_KNOWN) from error
+        return PulledBlob(blob, cache, named[0].source)
+
+    async def _until_joinable(self, key: tuple[str, str]) -> None:
+        """A transfer that has failed is joined no more, though its flight may still be landing."""
+        transfer = self._transfers.get(key)
+        if transfer is not None and transfer.has_failed:
+            await self._flights.settle(key)
+
+    async def _first_of(
+        self, route: Route, named: Sequence[NamedBlob], transfer: Transfer, flight: asyncio.Task[None]
+    ) -> OpenBlob:
+        """Our own transfer, once it has begun, or what another process is receiving just now."""
+        begun = asyncio.ensure_future(transfer.until_begun())
+        try:
+            while not begun.done() and not flight.done():
+                await asyncio.wait(
+                    (begun, flight), timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not begun.done() and not flight.done() and not transfer.is_ours:
+                    followed = await self._follow(route, named[0].descriptor)
+                    if followed is not None:
+                        return followed
+        finally:
+            begun.cancel()
+            await asyncio.gather(begun, return_exceptions=True)
+        if not transfer.has_begun:
+            await asyncio.shield(flight)  # which has failed, or is just about to
+        return transfer.open()
+
+    def _forget(self, key: tuple[str, str], transfer: Transfer) -> None:
+        if self._transfers.get(key) is transfer:
+            del self._transfers[key]
+
+    async def _follow(self, route: Route, descriptor: Descriptor) -> OpenBlob | None:
+        """What another process receives for the same target, which it alone may earn the right for."""
+        if descriptor.size <= WITHHELD_BYTES:  # nothing is to be had before the whole
+            return None
+        return await self._blobs.follow(descriptor.digest, descriptor.size, str(route.target))
+
+    def _origins(self, route: Route, named: Sequence[NamedBlob]) -> list[Source]:
+        """The sources that gave a manifest which names the blob, as far as the route still asks them."""
+        givers = {one.source for one in named}
+        return [source for source in self._fetcher.chain(route) if source.name in givers]
+
+    async def _transfer(self, route: Route, named: Sequence[NamedBlob], transfer: Transfer) -> None:
+        """The flight. It looks again: another process may have kept the blob since its client looked."""
+        descriptor = named[0].descriptor
+        transfer.is_ours = True
+        try:
+            if not await self._is_kept(route, descriptor):
+                await self._transfer_from_anyone(route, named, transfer)
+            transfer.keep()
+        except BaseException as error:
+            transfer.fail(error)
+            raise
+
+    async def _is_kept(self, route: Route, descriptor: Descriptor) -> bool:
+        right = await self._catalog.find_right(route.target, descriptor.digest)
+        return right is not None and await self._blobs.size(descriptor.digest) == descriptor.size
+
+    async def _transfer_from_anyone(
+        self, route: Route, named: Sequence[NamedBlob], transfer: Transfer
+    ) -> None:
+        """From the source of a manifest that names it; where that is gone, by way of the manifest, once."""
+        descriptor = named[0].descriptor
+        if descriptor.size > self._max_blob_bytes:
+            raise Corrupt(
+                f"{descriptor.digest} has {descriptor.size} bytes, more than is fetched", "too_large"
+            )
+        try:
+            await ask_in_turn(
+                self._origins(route, named), partial(self._transfer_from, route, descriptor, transfer)
+            )
+        except (Missing, Unavailable) as error:
+            if not await self._refetched(route, descriptor.digest, error):
+                raise
+
+    async def _refetched(self, route: Route, digest: Digest, failure: Outcome) -> bool:
+        """An outage stays one, whatever the manifest says by now."""
+        try:
+            return await self._fetcher.refetch(route, digest)
+        except Outcome:
+            if isinstance(failure, Unavailable):
+                return False
+            raise
+
+    async def _transfer_from(
+        self, route: Route, descriptor: Descriptor, transfer: Transfer, source: Source
+    ) -> None:
+        if not await self._is_confirmed(route, descriptor, source):
+            await self._receive(route, descriptor, transfer, source)
+        try:
+            await self._catalog.keep_blob(
+                route.target,
+                route.variant.value,
+                descriptor.digest,
+                descriptor.size,
+                source.name.value,
+                self._now(),
+            )
+        except StorageFailed as error:  # those who wait get it all the same
+            log.warning("blob_not_noted", digest=str(descriptor.digest), reason=str(error))
+
+    async def _is_confirmed(self, route: Route, descriptor: Descriptor, source: Source) -> bool:
+        """Whether the bytes are here, everybody may have them, and this source says that it has them too.
+
+        Of what is private its word alone would do for whoever knows a digest: that it has to deliver.
+        """
+        if await self._blobs.size(descriptor.digest) != descriptor.size:
+            return False
+        owners = await self._catalog.find_owners(descriptor.digest)
+        return any(map(self._is_open_to_all, owners)) and await source.has_blob(route, descriptor)
+
+    async def _receive(
+        self, route: Route, descriptor: Descriptor, transfer: Transfer, source: Source
+    ) -> None:
+        try:
+            async with (
+                source.blob(route, descriptor) as pieces,  # first: what others find, they may follow
+                self._blobs.create(descriptor.digest, descriptor.size, str(route.target)) as writer,
+            ):
+                await transfer.write(writer, pieces)
+        except (Missing, Unavailable) as error:
+            if transfer.has_begun:  # another source would go on where this one's bytes were read
+                raise TransferBroken(error.message) from error
+            raise
+        except (DigestMismatch, TooLarge) as error:
+            log.warning("blob_refused", target=str(route.target), digest=str(descriptor.digest))
+            raise Corrupt(
+                f"{source.name} sent other bytes than {descriptor.digest}", "digest_mismatch"
+            ) from error

@@ -1,0 +1,87 @@
+"""What refers to a manifest: signatures, attestations, whatever is held and whatever upstream lists."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+from cachetools import LRUCache
+
+from gateway.fetch import Fetcher
+from gateway.flights import Flights
+from gateway.oci.descriptor import Descriptor
+from gateway.oci.digest import Digest
+from gateway.oci.outcomes import Outcome
+from gateway.rules.route import Route
+from gateway.sources.base import Source
+from gateway.sources.chain import ask_in_turn
+from gateway.store.catalog import Catalog
+from gateway.waiting import Deadlines
+
+log = structlog.get_logger(__name__)
+
+_REMEMBERED: Final = 10_000
+
+_Key = tuple[str, str, str]
+
+
+class Referrals:
+    """Upstream is asked for what is held, and not again for ``fresh_for``.
+
+    ``now`` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        catalog: Catalog,
+        now: Callable[[], float],
+        deadlines: Deadlines,
+        *,
+        is_offline: bool,
+    ) -> None:
+        self._fetcher = fetcher
+        self._catalog = catalog
+        self._now = now
+        self._deadlines = deadlines
+        self._is_offline = is_offline
+        self._flights: Flights[Sequence[Descriptor]] = Flights()
+        self._listed: LRUCache[_Key, tuple[Sequence[Descriptor], float]] = LRUCache(_REMEMBERED)
+
+    async def list(self, route: Route, subject: Digest) -> list[Descriptor]:
+        """Return descriptors by digest, upstream's word before ours; nothing upstream is no error."""
+        ours = await self._catalog.find_referrers(route.target, subject)
+        source = await self._catalog.find_manifest_source(route.target, subject)
+        theirs = [] if self._is_offline or source is None else await self._upstream(route, subject, source)
+        joined = {descriptor.digest: descriptor for descriptor in (*ours, *theirs)}
+        return [joined[digest] for digest in sorted(joined, key=str)]
+
+    async def drain(self) -> None:
+        await self._flights.drain()
+
+    async def _upstream(self, route: Route, subject: Digest, giver: str) -> Sequence[Descriptor]:
+        """What upstream listed last, asked for anew where that is due: soon, or not for this client."""
+        key = (str(route.target), route.variant.value, str(subject))
+        listed, asked_at = self._listed.get(key, ((), float("-inf")))
+        if 0 <= self._now() - asked_at < route.policy.fresh_for_seconds:
+            return listed
+        flight = self._flights.launch(key, partial(self._ask, key, route, subject, giver))
+        try:
+            async with asyncio.timeout(self._deadlines.stale_seconds):
+                return await asyncio.shield(flight)
+        except (TimeoutError, Outcome) as error:
+            reason = str(error) or "no answer in time"
+            log.warning("referrers_from_cache", target=str(route.target), reason=reason)
+            return listed
+
+    async def _ask(self, key: _Key, route: Route, subject: Digest, giver: str) -> Sequence[Descriptor]:
+        """The flight; whoever comes later has its answer, also where nobody waited for it."""
+        chain = [source for source in self._fetcher.chain(route, giver) if source.name == giver]
+        listed = await ask_in_turn(chain, partial(_referrers, route, subject)) if chain else ()
+        self._listed[key] = (listed, self._now())
+        return listed
+
+
+async def _referrers(route: Route, subject: Digest, source: Source) -> Sequence[Descriptor]:
+    return await source.referrers(route, subject)

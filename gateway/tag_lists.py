@@ -1,0 +1,164 @@
+"""The tags of a repository: what upstream has, joined with what is held."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import structlog
+
+from gateway.fetch import Fetcher
+from gateway.flights import Flights, Locks
+from gateway.helm.version import tag_of
+from gateway.oci.errors import OciError, Situation
+from gateway.oci.outcomes import Outcome
+from gateway.oci.reference import is_tag
+from gateway.pulled import Cache, Listed
+from gateway.rules.freshness import Standing, in_force, standing
+from gateway.rules.model import SourceName
+from gateway.rules.route import Route
+from gateway.sources.base import Source
+from gateway.store.blobs import StorageFailed
+from gateway.store.catalog import Catalog
+from gateway.store.rows import TagList
+from gateway.waiting import Deadlines, Pauses, Refusals
+
+log = structlog.get_logger(__name__)
+
+
+class TagLists:
+    """Lists are kept for ``fresh_for``, and served after that while nobody answers.
+
+    ``now`` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        catalog: Catalog,
+        now: Callable[[], float],
+        locks: Locks | None,
+        deadlines: Deadlines,
+        *,
+        is_offline: bool,
+    ) -> None:
+        self._fetcher = fetcher
+        self._catalog = catalog
+        self._now = now
+        self._deadlines = deadlines
+        self._is_offline = is_offline
+        self._flights: Flights[TagList] = Flights("tags", locks)
+        self._refusals = Refusals(now)
+        self._pauses = Pauses(now)
+
+    async def list(self, route: Route) -> Listed:
+        """Return the tags upstream has and those held; only what is known while upstream is away."""
+        held = {_shown(*one) for one in await self._catalog.versions_of(route.target)}
+        if self._is_offline:
+            return _offline(route, held)
+        known = await self._known(route)
+        state = None if known is None else self._standing(route, known)
+        if state is Standing.EXPIRED:
+            known = None
+        if known is not None and state is Standing.FRESH:
+            return _listed(known, held, Cache.HIT)
+        key = _key(route)
+        if not held and known is None:
+            self._refusals.raise_remembered(key)
+        elif self._pauses.is_on(key):
+            return _stale(known, held)
+        cache = Cache.JOINED if self._flights.is_running(key) else Cache.MISS if known is None else Cache.HIT
+        flight = self._flights.launch(key, partial(self._refresh, route, self._now()))
+        if known is not None and state is Standing.JUST_STALE:
+            return _listed(known, held, Cache.STALE)
+        if not held and known is None:
+            return await self._cold(route, flight, cache)
+        return await self._briefly(route, flight, cache, known, held)
+
+    async def drain(self) -> None:
+        await self._flights.drain()
+
+    async def _cold(self, route: Route, flight: asyncio.Task[TagList], cache: Cache) -> Listed:
+        try:
+            async with self._deadlines.patience(f"the tags of {route.name}"):
+                return _listed(await asyncio.shield(flight), set(), cache)
+        except Outcome as error:
+            raise self._refusals.remember(_key(route), route, error, Situation.NAME_NOT_KNOWN) from error
+
+    async def _briefly(
+        self,
+        route: Route,
+        flight: asyncio.Task[TagList],
+        cache: Cache,
+        known: TagList | None,
+        held: set[str],
+    ) -> Listed:
+        """Upstream's word if it comes soon; else what is known."""
+        try:
+            async with asyncio.timeout(self._deadlines.stale_seconds):
+                return _listed(await asyncio.shield(flight), held, cache)
+        except (TimeoutError, StorageFailed, Outcome) as error:
+            log.warning("tags_from_cache", target=str(route.target), reason=str(error) or "no answer in time")
+        return _stale(known, held)
+
+    async def _known(self, route: Route) -> TagList | None:
+        """What was listed before, by a source that this route asks."""
+        lists = await self._catalog.find_tag_list(route.target, route.variant.value)
+        mine = [one for one in lists if one.source in route.chain]
+        return in_force(mine, route.chain, partial(self._is_fresh, route))
+
+    def _is_fresh(self, route: Route, known: TagList) -> bool:
+        return self._standing(route, known) is Standing.FRESH
+
+    def _standing(self, route: Route, known: TagList) -> Standing:
+        return standing(route.policy, known.confirmed_at, self._now(), is_exact=False)
+
+    async def _refresh(self, route: Route, asked_at: float) -> TagList:
+        """The flight. It looks again: another process may have asked since its client looked."""
+        known = await self._known(route)
+        if known is not None and self._needs_no_asking(route, known, asked_at):
+            return known
+        try:
+            return await self._fetcher.ask(route, partial(self._ask, route))
+        except Outcome as error:
+            self._pauses.begin(_key(route), route, error)
+            raise
+
+    def _needs_no_asking(self, route: Route, known: TagList, asked_at: float) -> bool:
+        is_since = asked_at <= known.confirmed_at <= self._now()
+        return is_since or self._is_fresh(route, known)
+
+    async def _ask(self, route: Route, source: Source) -> TagList:
+        versions = await source.versions(route)
+        if versions.failure is not None:
+            raise versions.failure
+        names = {_shown(source.name, name) for name in versions.names}
+        listed = TagList(source.name.value, tuple(sorted(names)), versions.confirmed_at)
+        await self._catalog.keep_tag_list(route.target, route.variant.value, listed)
+        return listed
+
+
+def _key(route: Route) -> tuple[str, str]:
+    return (str(route.target), route.variant.value)
+
+
+def _shown(source: str, version: str) -> str:
+    """A registry's tags as they are; of the others, whose versions they are, plainly."""
+    return version if source == SourceName.REGISTRY else tag_of(version)
+
+
+def _offline(route: Route, held: set[str]) -> Listed:
+    if not held:
+        raise OciError(Situation.NAME_NOT_KNOWN, f"offline, and nothing of {route.name} is held")
+    return Listed(_tags(held), Cache.HIT)
+
+
+def _listed(known: TagList, held: set[str], cache: Cache) -> Listed:
+    return Listed(_tags(held | set(known.names)), cache, known.source, known.confirmed_at)
+
+
+def _stale(known: TagList | None, held: set[str]) -> Listed:
+    return Listed(_tags(held), Cache.STALE) if known is None else _listed(known, held, Cache.STALE)
+
+
+def _tags(names: set[str]) -> Sequence[str]:
+    return sorted(name for name in names if is_tag(name))

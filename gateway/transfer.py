@@ -1,0 +1,123 @@
+"""A blob on its way from upstream: written to the store, and read along by everybody who waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from gateway.oci.digest import Digest
+from gateway.store.blobs import WITHHELD_BYTES, BlobStore, BlobWriter, OpenBlob, TransferBroken
+
+
+class Transfer:
+    """What has arrived may be read, but for the end of it, until the whole has the right digest."""
+
+    def __init__(self, blobs: BlobStore, digest: Digest, size_bytes: int) -> None:
+        self.size = size_bytes
+        self._blobs = blobs
+        self._digest = digest
+        self.is_ours = False  # and not, for the same target, another process's
+        self._readable = 0
+        self._is_kept = False
+        self._failure: BaseException | None = None
+        self._writer: BlobWriter | None = None
+        self._readers = 0
+        self._news = asyncio.Event()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something to read: of a small blob, not before the whole is verified."""
+        return self._is_kept or self._readable > 0
+
+    @property
+    def has_failed(self) -> bool:
+        return self._failure is not None
+
+    async def write(self, writer: BlobWriter, pieces: AsyncIterator[bytes]) -> None:
+        """Pass the pieces on to ``writer`` while others read; return when the writer may be closed."""
+        self._writer = writer
+        self._advance(0)
+        async for piece in pieces:
+            await writer.write(piece)
+            self._advance(writer.size)
+        self._writer = None
+        while self._readers:
+            await self._changed()
+
+    def keep(self) -> None:
+        """The store has it whole: all of it may be read."""
+        self._is_kept = True
+        self._readable = self.size
+        self._tell()
+
+    def fail(self, error: BaseException) -> None:
+        """Nobody will ever get the rest."""
+        self._failure = error
+        self._tell()
+
+    def _advance(self, written: int) -> None:
+        self._readable = max(min(written, self.size) - WITHHELD_BYTES, 0)
+        self._tell()
+
+    async def until_begun(self) -> None:
+        """Wait for something to read, or for the failure."""
+        while not self.has_begun and self._failure is None:
+            await self._changed()
+
+    async def read(self, offset: int, length: int) -> bytes | None:
+        """Wait for something beyond ``offset``, and return it; None once the store has to be read instead."""
+        while not self._is_kept:
+            self._raise_failure()
+            if self._writer is not None and self._readable > offset:
+                return await self._read_back(self._writer, offset, min(length, self._readable - offset))
+            await self._changed()
+        return None
+
+    async def _read_back(self, writer: BlobWriter, offset: int, length: int) -> bytes:
+        self._readers += 1
+        try:
+            return await writer.written(offset, length)
+        finally:
+            self._readers -= 1
+            self._tell()
+
+    def open(self) -> OpenBlob:
+        """The blob for one reader, from now on."""
+        return _ReadAlong(self, self._blobs, self._digest)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise TransferBroken(str(self._failure)) from self._failure
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _changed(self) -> None:
+        await self._news.wait()
+
+
+class _ReadAlong:
+    """Reads what has arrived, and the stored blob as soon as there is one."""
+
+    def __init__(self, transfer: Transfer, blobs: BlobStore, digest: Digest) -> None:
+        self._transfer = transfer
+        self._blobs = blobs
+        self._digest = digest
+        self._stored: OpenBlob | None = None
+
+    @property
+    def size(self) -> int:
+        return self._transfer.size
+
+    async def read(self, offset: int, length: int) -> bytes:
+        if self._stored is None:
+            piece = await self._transfer.read(offset, length)
+            if piece is not None:
+                return piece
+            self._stored = await self._blobs.open(self._digest)
+        if self._stored is None:
+            raise TransferBroken(f"{self._digest} was kept, and is gone again")
+        return await self._stored.read(offset, length)
+
+    def close(self) -> None:
+        if self._stored is not None:
+            self._stored.close()

@@ -1,0 +1,84 @@
+"""How long a client waits, and what it is told at once because somebody else was told it just now."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cachetools import LRUCache
+
+from gateway.oci.errors import OciError, Situation
+from gateway.oci.outcomes import Missing, Outcome, Unavailable, UnknownHost
+from gateway.refusals import refusal, unavailable
+from gateway.rules.route import Route
+from gateway.sources.base import COLD_SECONDS, STALE_SECONDS
+from gateway.store.blobs import StorageFailed
+
+_REMEMBERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a client waits: with a stale copy at hand, and without."""
+
+    stale_seconds: float = STALE_SECONDS
+    cold_seconds: float = COLD_SECONDS
+
+    @asynccontextmanager
+    async def patience(self, what: str) -> AsyncIterator[None]:
+        """Bound the wait of a client for whom nothing is held."""
+        try:
+            async with asyncio.timeout(self.cold_seconds):
+                yield
+        except TimeoutError as error:
+            raise unavailable(f"{what} is still being fetched: ask again") from error
+        except StorageFailed as error:
+            raise unavailable(f"{what} cannot be kept: {error}") from error
+
+
+class Refusals:
+    """Outcomes as OciErrors; «nobody has it» is remembered for ``missing_for``, an outage never.
+
+    ``now`` gives seconds since the epoch.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._remembered: LRUCache[Hashable, tuple[OciError, float]] = LRUCache(_REMEMBERED)
+
+    def raise_remembered(self, key: Hashable) -> None:
+        error, until = self._remembered.get(key, (None, 0.0))
+        if error is not None and self._now() < until:
+            raise replace(error)  # an exception raised anew would keep every frame it went through
+
+    def remember(self, key: Hashable, route: Route, outcome: Outcome, absent: Situation) -> OciError:
+        """Translate an outcome; ``absent`` is what a plain Missing means here."""
+        error = refusal(outcome, absent)
+        if isinstance(outcome, Missing):
+            self._remembered[key] = (replace(error), self._now() + route.policy.missing_for_seconds)
+        return error
+
+
+class Pauses:
+    """Held content whose upstream has just failed to stand by it: it is not asked again at once."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._until: LRUCache[Hashable, float] = LRUCache(_REMEMBERED)
+
+    def is_on(self, key: Hashable) -> bool:
+        return self._now() < self._until.get(key, 0.0)
+
+    def begin(self, key: Hashable, route: Route, outcome: Outcome) -> None:
+        """As long as upstream asks for; after a definite answer as long as «nobody has it» is remembered.
+
+        After an outage not at all: whoever is down is not asked anyway.
+        """
+        match outcome:
+            case Unavailable(retry_after_seconds=int(seconds)):
+                self._until[key] = self._now() + seconds
+            case Unavailable() | UnknownHost():
+                pass
+            case _:
+                self._until[key] = self._now() + route.policy.missing_for_seconds
