@@ -150,19 +150,13 @@ class BlobPuller:
         self, route: Route, named: Sequence[NamedBlob], transfer: Transfer, flight: asyncio.Task[None]
     ) -> OpenBlob:
         """Our own transfer, once it has begun, or what another process is receiving just now."""
-        begun = asyncio.ensure_future(transfer.until_begun())
-        try:
-            while not begun.done() and not flight.done():
-                await asyncio.wait(
-                    (begun, flight), timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not begun.done() and not flight.done() and not transfer.is_ours:
-                    followed = await self._follow(route, named[0].descriptor)
-                    if followed is not None:
-                        return followed
-        finally:
-            begun.cancel()
-            await asyncio.gather(begun, return_exceptions=True)
+        while not transfer.decided.done() and not flight.done():
+            waiting_for = (transfer.decided, flight)
+            await asyncio.wait(waiting_for, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not transfer.decided.done() and not flight.done() and not transfer.is_ours:
+                followed = await self._follow(route, named[0].descriptor)
+                if followed is not None:
+                    return followed
         if not transfer.has_begun:
             await asyncio.shield(flight)  # which has failed, or is just about to
         return transfer.open()

@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 from gateway.oci.digest import Digest
 from gateway.store.blobs import WITHHELD_BYTES, BlobStore, BlobWriter, OpenBlob, TransferBroken
 
+_PIECE_BYTES: Final = 512 << 10
+_GATHER_SECONDS: Final = 0.002
+
 
 class Transfer:
-    """What has arrived may be read, but for the end of it, until the whole has the right digest."""
+    """What has arrived may be read, but for the end of it, until the whole has the right digest.
+
+    ``decided`` is done as soon as there is something to read, or never will be.
+    """
 
     def __init__(self, blobs: BlobStore, digest: Digest, size_bytes: int) -> None:
         self.size = size_bytes
@@ -21,6 +28,7 @@ class Transfer:
         self._writer: BlobWriter | None = None
         self._readers = 0
         self._news = asyncio.Event()
+        self.decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def has_begun(self) -> bool:
@@ -57,19 +65,23 @@ class Transfer:
         self._readable = max(min(written, self.size) - WITHHELD_BYTES, 0)
         self._tell()
 
-    async def until_begun(self) -> None:
-        """Wait for something to read, or for the failure."""
-        while not self.has_begun and self._failure is None:
-            await self._changed()
-
     async def read(self, offset: int, length: int) -> bytes | None:
         """Wait for something beyond ``offset``, and return it; None once the store has to be read instead."""
+        has_gathered = False
         while not self._is_kept:
             self._raise_failure()
-            if self._writer is not None and self._readable > offset:
+            if self._writer is None or self._readable <= offset:
+                await self._changed()
+            elif has_gathered or not self._is_worth_gathering(offset):
                 return await self._read_back(self._writer, offset, min(length, self._readable - offset))
-            await self._changed()
+            else:
+                has_gathered = True
+                await asyncio.sleep(_GATHER_SECONDS)
         return None
+
+    def _is_worth_gathering(self, offset: int) -> bool:
+        """Where a client has begun to receive, few large pieces cost less to send than many."""
+        return 0 < offset and self._readable - offset < _PIECE_BYTES < self.size - offset
 
     async def _read_back(self, writer: BlobWriter, offset: int, length: int) -> bytes:
         self._readers += 1
@@ -88,6 +100,8 @@ class Transfer:
             raise TransferBroken(str(self._failure)) from self._failure
 
     def _tell(self) -> None:
+        if not self.decided.done() and (self.has_begun or self.has_failed):
+            self.decided.set_result(None)
         self._news.set()
         self._news = asyncio.Event()
 

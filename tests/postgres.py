@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,19 +76,20 @@ class Cluster:
 
     def hold(self) -> None:
         """Have all its processes stand still: connections stay, and nobody answers."""
-        for process in self._processes():
-            process.suspend()
+        if self.process is not None:
+            first = psutil.Process(self.process.pid)
+            first.suspend()  # it makes the others
+            for child in first.children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.suspend()
 
     def resume(self) -> None:
         """Let them go on, as if nothing had been."""
-        for process in self._processes():
-            process.resume()
-
-    def _processes(self) -> "list[psutil.Process]":
-        if self.process is None:
-            return []
-        first = psutil.Process(self.process.pid)
-        return [first, *first.children(recursive=True)]
+        if self.process is not None:
+            first = psutil.Process(self.process.pid)
+            for one in (*first.children(recursive=True), first):
+                with suppress(psutil.NoSuchProcess):
+                    one.resume()
 
     def create(self, template: str = _TEMPLATE) -> PostgresUrl:
         """A fresh database, migrated unless another template is named."""
@@ -122,8 +123,9 @@ class Cluster:
 @contextmanager
 def running_cluster() -> Iterator[Cluster]:
     """Start a cluster; skip, or fail in CI, where there is no PostgreSQL."""
+    programs = clients.postgres()
     folder = Path(tempfile.mkdtemp(prefix="chart-gateway-postgres-"))
-    cluster = Cluster(folder, clients.postgres(), _free_port(), _as_another_user(folder))
+    cluster = Cluster(folder, programs, _free_port(), _as_another_user(folder))
     try:
         _make(cluster)
         cluster.start()

@@ -8,11 +8,13 @@ from pathlib import Path
 import httpcore
 import httpx
 from anyio import to_thread
+from httpcore._async.http11 import AsyncHTTP11Connection
 
 from gateway.oci.urls import HttpUrl
 from gateway.sources.egress import Address, AddressRefused, GuardedBackend, Resolver, is_public, resolve
 
 _KEEPALIVE_SECONDS = 30.0
+_READ_BYTES = 256 << 10  # of a big body: each read costs the same, whatever it brings
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,10 @@ def _guarded_transport(
     """An httpx transport whose pool dials through the guard.
 
     httpx has no public way to hand a network backend to its pool; httpcore's pool has. The attribute is
-    private, so the version is pinned and verify_guard() proves at start that the guard bites.
+    private, so the version is pinned and verify_guard() proves at start that the guard bites. How much a
+    connection reads at once is private too; where it is called otherwise, transfers only cost more.
     """
+    AsyncHTTP11Connection.READ_NUM_BYTES = _READ_BYTES
     transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
     transport._pool = httpcore.AsyncConnectionPool(
         ssl_context=context,

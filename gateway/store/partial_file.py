@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -25,6 +26,7 @@ from gateway.store.disk import (
 )
 
 _FLUSH_BYTES: Final = 1 << 20
+_WRITE_BACK_BYTES: Final = 8 << 20
 _MOST_BUFFERED: Final = 4 << 20  # where the disk is slower than the network, larger pieces cost less
 LINGER_SECONDS: Final = 0.1
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -53,6 +55,7 @@ class PartialFile:
         self._algorithm = "sha256" if expected is None else expected.algorithm
         self._hasher = Digest(self._algorithm, "").hasher()
         self._hashed = 0
+        self._handed_to_disk = 0
         self._hashing = threading.Lock()
         self._size = 0
         self._buffer = bytearray()
@@ -184,6 +187,19 @@ class PartialFile:
                 self._hasher.update(piece)
                 self._hashed += len(piece)
             self._write_all(piece)
+        self._begin_write_back()
+
+    def _begin_write_back(self) -> None:
+        """Have the disk work while the rest comes: else all of it is left to the fsync at the end."""
+        if self._hashed - self._handed_to_disk >= _WRITE_BACK_BYTES:
+            with suppress(OSError):  # advice: a file system may not take it
+                os.posix_fadvise(
+                    self._fd,
+                    self._handed_to_disk,
+                    self._hashed - self._handed_to_disk,
+                    os.POSIX_FADV_DONTNEED,
+                )
+            self._handed_to_disk = self._hashed
 
     def _write_all(self, content: memoryview) -> None:
         while content:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 
 import httpx
 import pytest
@@ -170,6 +170,7 @@ def test_two_hundred_who_fail_together_are_one_try_and_the_next_one_tries_again(
     faults.silent, faults.status = True, 500
 
     def let_go() -> None:
+        eventually(lambda: are_at_rest(servers[0]), PATIENCE_SECONDS)  # who comes later is a next one
         faults.silent = False
         repo.release()
 
@@ -285,6 +286,17 @@ def ask_all_together(
     with ThreadPoolExecutor(len(servers)) as threads:
         asked = [threads.submit(ask_together, server, [path] * share, meet) for server in servers]
         return [answer for one in asked for answer in one.result()]
+
+
+def are_at_rest(server: Server) -> bool:
+    """Whether its workers have nothing left to do but to look for a lock now and then."""
+    before = cpu_seconds(server)
+    Event().wait(0.2)
+    return cpu_seconds(server) - before < 0.04
+
+
+def cpu_seconds(server: Server) -> float:
+    return sum(times.user + times.system for times in (one.cpu_times() for one in server.workers()))
 
 
 def parts_of(manifest: httpx.Response) -> list[str]:
