@@ -69,7 +69,7 @@ class Gateway:
         """End what runs, close what is open."""
         await self.puller.drain()
         await self.sources.close()
-        self.engines.dispose()
+        await self.engines.close()
         self.generation.close()
 
 

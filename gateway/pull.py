@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
+from cachetools import LRUCache
 
 from gateway.blob_pull import BlobParts, BlobPuller
 from gateway.fetch import Fetcher
@@ -35,6 +36,7 @@ from gateway.waiting import Deadlines, Pauses, Refusals
 log = structlog.get_logger(__name__)
 
 MAX_BLOB_BYTES = 20 << 30
+_LATE_PLACES = 10_000
 DEADLINES = Deadlines()
 
 
@@ -76,6 +78,7 @@ class Puller:
         self._searches: Flights[None] = Flights("digest", parts.locks)
         self._refusals = Refusals(parts.now)
         self._pauses = Pauses(parts.now)
+        self._late: LRUCache[str, bool] = LRUCache(_LATE_PLACES)
 
     def route(self, name: Repository) -> Route:
         """Return where a name leads, if whoever asks may go there; else raise OciError."""
@@ -127,11 +130,17 @@ class Puller:
 
     async def _manifest_by_tag(self, route: Route, tag: str) -> Pulled:
         key = _key(route, tag)
-        held = self._memory.find_tag(key)
-        if held is not None and self._serves_at_once(route, held):
-            return _pulled(held, Cache.HIT)
+        remembered = self._memory.find_tag(key)
+        if remembered is not None and self._serves_at_once(route, remembered):
+            return _pulled(remembered, Cache.HIT)
         generation = self._memory.generation()
-        held = await self._held_tag(route, tag)
+        try:
+            held = await self._held_tag(route, tag)
+        except StorageFailed as error:
+            if remembered is None or not self._may_serve_stale(route, remembered):
+                raise
+            _tell_stale(route, tag, error)
+            return _pulled(remembered, Cache.STALE)
         if held is not None and (self._is_offline or self._serves_at_once(route, held)):
             self._memory.keep_tag(key, held, generation)
             return _pulled(held, Cache.HIT)
@@ -145,6 +154,10 @@ class Puller:
         """Fresh, from a source that this route would ask."""
         is_of_chain = held.row.source in route.chain
         return is_of_chain and self._fetcher.standing(route, held.row) is Standing.FRESH
+
+    def _may_serve_stale(self, route: Route, held: HeldManifest) -> bool:
+        is_of_chain = held.row.source in route.chain
+        return is_of_chain and self._fetcher.standing(route, held.row) is not Standing.EXPIRED
 
     async def _held_tag(self, route: Route, tag: str) -> HeldManifest | None:
         """What is held under this very tag; offline from any source, and also under other spellings."""
@@ -173,10 +186,12 @@ class Puller:
 
     async def _refresh(self, route: Route, tag: str, asked_at: float) -> HeldManifest:
         try:
-            return await self._fetcher.refresh(route, tag, asked_at)
+            fetched = await self._fetcher.refresh(route, tag, asked_at)
         except Outcome as error:
             self._pauses.begin(_key(route, tag), route, error)
             raise
+        self._late.pop(route.target.place, None)
+        return fetched
 
     async def _confirmed_or_stale(self, route: Route, tag: str, held: HeldManifest) -> Pulled:
         """Upstream is waited for where that may help; what is held is served whatever goes wrong."""
@@ -193,13 +208,15 @@ class Puller:
             async with asyncio.timeout(self._deadlines.stale_seconds):
                 return _pulled(await asyncio.shield(flight), cache)
         except Exception as error:
+            self._late[route.target.place] = isinstance(error, TimeoutError)
             self._raise_deletion(route, tag, error)
             _tell_stale(route, tag, error)
         return _pulled(held, Cache.STALE)
 
     def _need_not_wait(self, route: Route, held: HeldManifest) -> bool:
-        """Little past fresh, or from an upstream that keeps others waiting just now: asked behind."""
-        if self._fetcher.standing(route, held.row) is Standing.JUST_STALE:
+        """Little past fresh, or from where somebody waited in vain just now: asked behind."""
+        is_little_past = self._fetcher.standing(route, held.row) is Standing.JUST_STALE
+        if is_little_past or self._late.get(route.target.place, False):
             return True
         return any(source.is_troubled(route) for source in self._fetcher.chain(route, held.row.source)[:1])
 

@@ -81,7 +81,7 @@ class Transfer:
 
     def _is_worth_gathering(self, offset: int) -> bool:
         """Where a client has begun to receive, few large pieces cost less to send than many."""
-        return 0 < offset and self._readable - offset < _PIECE_BYTES < self.size - offset
+        return offset > 0 and self._readable - offset < _PIECE_BYTES < self.size - offset
 
     async def _read_back(self, writer: BlobWriter, offset: int, length: int) -> bytes:
         self._readers += 1

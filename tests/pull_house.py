@@ -188,7 +188,7 @@ async def house(
         yield House(source, blobs, clock, catalog, puller, folder, access)
     finally:
         await puller.drain()
-        engines.dispose()
+        await engines.close()
 
 
 FIRST = manifest_of(layer_of("1.0.0")).digest

@@ -16,6 +16,7 @@ from gateway.store.turns import Turns
 
 CONNECTIONS = 4  # to read on, and to write on where the database lets several
 _BUSY_SECONDS = 10
+_CLOSING_SECONDS = 2.0
 _PAUSES_SECONDS = (0.02, 0.1, 0.5)
 _PASSING = frozenset(
     {"40001", "40P01", "57P01", "57P02", "57P03"}
@@ -88,6 +89,12 @@ class Engines:
                 yield connection
         except (SQLAlchemyError, UnicodeError) as error:
             raise StorageFailed("the catalog cannot be written") from error
+
+    async def close(self) -> None:
+        """Let what still runs come to its end, if that is soon, and end all connections."""
+        for turns in (self.read_turns, self.write_turns):
+            await turns.settle(_CLOSING_SECONDS)
+        self.dispose()
 
     def dispose(self) -> None:
         self.reader.dispose()

@@ -45,7 +45,8 @@ def _told(error: Exception, scope: Scope) -> OciError:
         log_refused(error, scope)
         return error
     if isinstance(error, StorageFailed):
-        log.error("storage_failed", path=shown_path(scope), exc_info=error)
+        cause = type(error.__cause__ or error).__name__
+        log.error("storage_failed", path=shown_path(scope), reason=str(error), cause=cause)
         return unavailable(str(error))
     request_id = secrets.token_hex(8)
     log.error("request_failed", request_id=request_id, path=shown_path(scope), exc_info=error)
