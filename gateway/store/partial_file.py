@@ -6,8 +6,10 @@ import hashlib
 import os
 import secrets
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -24,8 +26,10 @@ from gateway.store.disk import (
     sync_folder,
     try_lock,
 )
+from gateway.store.pieces import Pieces
 
 _FLUSH_BYTES: Final = 1 << 20
+_AT_ONCE: Final = 512  # pieces; the system takes no more than 1024
 _WRITE_BACK_BYTES: Final = 8 << 20
 _MOST_BUFFERED: Final = 4 << 20  # where the disk is slower than the network, larger pieces cost less
 LINGER_SECONDS: Final = 0.1
@@ -58,8 +62,8 @@ class PartialFile:
         self._handed_to_disk = 0
         self._hashing = threading.Lock()
         self._size = 0
-        self._buffer = bytearray()
-        self._leaving: bytes | bytearray = b""  # handed to the thread, which may be through with it or not
+        self._buffer = Pieces()
+        self._leaving = Pieces()  # handed to the thread, which may be through with it or not
         self._append: asyncio.Task[None] | None = None
         self._lingering: asyncio.TimerHandle | None = None
         self._path = folder
@@ -102,11 +106,11 @@ class PartialFile:
         if len(content) >= _FLUSH_BYTES:
             await self.flush()
             self._size += len(content)
-            self._hand_over(content)
+            self._hand_over(Pieces(content))
             return
         self._size += len(content)
-        self._buffer += content
-        if len(self._buffer) >= (_MOST_BUFFERED if self._is_appending() else _FLUSH_BYTES):
+        self._buffer.append(content)
+        if self._buffer.size >= (_MOST_BUFFERED if self._is_appending() else _FLUSH_BYTES):
             await self._settle()
             self._hand_over_buffer()
         else:
@@ -118,7 +122,7 @@ class PartialFile:
 
     async def written(self, offset: int, length: int) -> bytes:
         stop = min(offset + length, self._size)
-        in_file = self._size - len(self._buffer) - len(self._leaving)
+        in_file = self._size - self._buffer.size - self._leaving.size
         if offset >= in_file:
             return self._in_memory(offset, max(stop, offset))
         if self._fd < 0:
@@ -137,7 +141,7 @@ class PartialFile:
     async def flush(self) -> None:
         """Wait until all that was written is in the file."""
         await self._settle()
-        if self._buffer:
+        if self._buffer.size:
             self._hand_over_buffer()
             await self._settle()
 
@@ -155,7 +159,7 @@ class PartialFile:
         self._lingering = None
         if self._is_appending():
             self._linger()
-        elif self._buffer and (self._append is None or _is_well(self._append)):
+        elif self._buffer.size and (self._append is None or _is_well(self._append)):
             self._hand_over_buffer()
 
     def _is_appending(self) -> bool:
@@ -169,24 +173,23 @@ class PartialFile:
             self._append.result()
 
     def _hand_over_buffer(self) -> None:
-        content, self._buffer = self._buffer, bytearray()
+        content, self._buffer = self._buffer, Pieces()
         self._hand_over(content)
 
-    def _hand_over(self, content: bytes | bytearray) -> None:
+    def _hand_over(self, content: Pieces) -> None:
         self._leaving = content
         self._append = asyncio.create_task(self._append_all(content))
 
-    async def _append_all(self, content: bytes | bytearray) -> None:
-        await on_disk(self._append_in_thread, memoryview(content))
-        self._leaving = b""
+    async def _append_all(self, content: Pieces) -> None:
+        await on_disk(self._append_in_thread, content)
+        self._leaving = Pieces()
 
-    def _append_in_thread(self, content: memoryview) -> None:
-        while content:
-            piece, content = content[:_MOST_BUFFERED], content[_MOST_BUFFERED:]
+    def _append_in_thread(self, content: Pieces) -> None:
+        for piece in content:
             with self._hashing:
                 self._hasher.update(piece)
                 self._hashed += len(piece)
-            self._write_all(piece)
+        self._write_all(deque(memoryview(piece) for piece in content))
         self._begin_write_back()
 
     def _begin_write_back(self) -> None:
@@ -201,17 +204,21 @@ class PartialFile:
                 )
             self._handed_to_disk = self._hashed
 
-    def _write_all(self, content: memoryview) -> None:
-        while content:
-            content = content[os.write(self._fd, content) :]
+    def _write_all(self, pieces: deque[memoryview]) -> None:
+        while pieces:
+            written = os.writev(self._fd, list(islice(pieces, _AT_ONCE)))
+            while pieces and written >= len(pieces[0]):
+                written -= len(pieces.popleft())
+            if written:
+                pieces[0] = pieces[0][written:]
 
     def _in_memory(self, start: int, stop: int) -> bytes:
         """A range that is not known to be in the file yet."""
-        split = len(self._leaving)
-        base = self._size - len(self._buffer) - split
-        first, last = start - base, stop - base
-        old = memoryview(self._leaving)[first:last]
-        return bytes(old) + self._buffer[max(first - split, 0) : max(last - split, 0)]
+        split = self._leaving.size
+        base = self._size - self._buffer.size - split
+        old = self._leaving.part(start - base, stop - base)
+        new = self._buffer.part(start - base - split, stop - base - split)
+        return old + new if old else new
 
     def _open(self) -> None:
         if not any(self._claim(path) for path in self._names()):

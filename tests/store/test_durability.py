@@ -37,7 +37,7 @@ async def keep():
 
 anyio.run(keep)
 """
-_KILLED_AT = ("mkdir", "flock", "write", "fsync", "rename")
+_KILLED_AT = ("mkdir", "flock", "writev", "fsync", "rename")
 _CALL = re.compile(r"^\d+ +(?P<call>\w+)\((?P<arguments>.*)\) += (?P<result>\d+)", re.MULTILINE)
 
 
@@ -78,12 +78,12 @@ def _kind(path: str) -> str:
 
 def test_the_file_is_synced_before_it_gets_its_name_and_the_folders_after(tmp_path: Path) -> None:
     root = tmp_path / "blobs"
-    assert keep_traced(root, "-e", "trace=openat,mkdir,write,fsync,rename") == 0
+    assert keep_traced(root, "-e", "trace=openat,mkdir,writev,fsync,rename") == 0
     calls = calls_on(root)
     in_order = [call for call, _ in groupby(calls[calls.index("openat partial file") :])]
     assert in_order == [
         "openat partial file",
-        "write partial file",
+        "writev partial file",
         "fsync partial file",
         "mkdir /sha256",
         "mkdir /sha256/SHARD",
