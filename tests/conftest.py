@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import os
+import re
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,6 +10,7 @@ from hypothesis import settings
 
 pytest_plugins = ["tests.postgres", "tests.pull_house"]
 
+_ALL_SLOW = re.compile(r"^pytestmark = \[?pytest\.mark\.slow", re.MULTILINE)
 _BESIDE_THE_PROJECT = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 
 
@@ -19,6 +21,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Fewer examples where only the quick tests run: `make unit` is for every few minutes."""
     if "not slow" in config.getoption("markexpr"):
         settings.load_profile("quick")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what is slow as a whole, where the slow is left out."""
+    if "not slow" not in config.getoption("markexpr") or collection_path.suffix != ".py":
+        return None
+    return True if _ALL_SLOW.search(collection_path.read_text("utf-8")) else None
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ async def _newest(gateway: Gateway, location: Location) -> Reference:
     version = newest((await gateway.puller.tags(location.name)).tags)
     if version is None:
         raise OciError(
-            Situation.MANIFEST_NOT_KNOWN, f"{location.name} has no version that is no pre-release: name one"
+            Situation.MANIFEST_NOT_KNOWN, f"{location.name} has no release among its tags: name a tag"
         )
     return parse_reference(version)
 
@@ -105,7 +105,10 @@ async def _write(gateway: Gateway, location: Location, pulled: Pulled, folder: P
     manifest = parse_manifest(pulled.manifest.content, pulled.manifest.media_type)
     layers = {edge.descriptor.media_type: edge.descriptor for edge in manifest.edges}
     if HELM_CHART_LAYER not in layers:
-        raise OciError(Situation.MANIFEST_NOT_KNOWN, f"{location} is no Helm chart: nothing to write")
+        raise OciError(
+            Situation.MANIFEST_NOT_KNOWN,
+            f"{location} is in the cache now, and no Helm chart: there is no .tgz to write",
+        )
     tag = tag_of(manifest.annotations.get("org.opencontainers.image.version", ""))
     if not is_tag(tag):  # whoever made the manifest wrote it
         tag = pulled.manifest.digest.hex[:12]

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from gateway.oci.digest import Digest
+from gateway.oci.errors import OciError, Situation
 from gateway.oci.reference import Reference, parse_reference
 from gateway.oci.repository import Repository
 
@@ -30,6 +31,10 @@ def parse_location(text: str, own_hosts: Collection[str]) -> Location:
 
     Raise OciError as for a request's name and reference.
     """
+    if text.startswith(("https://", "http://")):
+        raise OciError(
+            Situation.NAME_BREAKS_GRAMMAR, f"a reference is no URL: leave out {text.partition('//')[0]}//"
+        )
     rest = text.removeprefix("oci://")
     host, slash, path = rest.partition("/")
     if slash and (host in own_hosts or ":" in host):

@@ -11,6 +11,7 @@ from gateway.oci.outcomes import (
     Denied,
     Missing,
     MissingName,
+    NotThisKind,
     Outcome,
     Skipped,
     Unavailable,
@@ -19,7 +20,7 @@ from gateway.oci.outcomes import (
 
 _MAX_BYTES: Final = 1 << 20
 _PLAIN: Mapping[str, type[Outcome]] = {
-    kind.__name__: kind for kind in (Outcome, Missing, MissingName, Skipped, Denied)
+    kind.__name__: kind for kind in (Outcome, Missing, MissingName, Skipped, NotThisKind, Denied)
 }
 
 

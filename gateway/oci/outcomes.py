@@ -36,6 +36,10 @@ class Skipped(Outcome):
     """A source that is not for this route, or must not be asked: as if it were not in the chain."""
 
 
+class NotThisKind(Skipped):
+    """The host is none of the kind that this source asks: nothing anybody has to be told."""
+
+
 class Denied(Outcome):
     """A policy of ours, or credentials of ours that the upstream refused, say no."""
 

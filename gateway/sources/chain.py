@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import structlog
 
-from gateway.oci.outcomes import Missing, MissingName, Outcome, Skipped, Unavailable, UnknownHost
+from gateway.oci.outcomes import Missing, MissingName, NotThisKind, Outcome, Skipped, Unavailable, UnknownHost
 from gateway.rules.model import SourceName
 from gateway.sources.base import Source
 
@@ -47,12 +47,14 @@ class Failure:
 async def ask_in_turn(sources: Sequence[Source], ask: Callable[[Source], Awaitable[T]]) -> T:
     """Return the first answer. Missing and Unavailable move on to the next source; Corrupt and Denied end it.
 
-    What is raised tells in ``tried`` what each source said.
+    What is raised tells in ``tried`` what each of several sources said.
     """
     failures: list[Failure] = []
     for source in sources:
         try:
             return await ask(source)
+        except NotThisKind as error:
+            log.debug("source_skipped", source=source.name.value, reason=error.message)
         except Skipped as error:
             log.warning("source_skipped", source=source.name.value, reason=error.message)
         except Outcome as error:
@@ -69,8 +71,9 @@ def summary(failures: Sequence[Failure]) -> Outcome:
     outcome = _decisive(failures)
     if isinstance(outcome, UnknownHost):  # one answer, whoever said it: see unknown_host_message
         return replace(outcome)
-    told = "; ".join(map(str, failures)) if len(failures) > 1 else outcome.message
-    outcome = replace(outcome, message=told)  # the one that came may be raised to others too
+    if len(failures) == 1:
+        return replace(outcome)  # the one that came may be raised to others too
+    outcome = replace(outcome, message="; ".join(map(str, failures)))
     outcome.tried = tuple(map(str, failures))
     return outcome
 

@@ -212,6 +212,7 @@ class Http:
         except httpx.HTTPError as error:
             outcome = outcome_of_error(error, destination.name)
             attempt.end(_ending_of(error, outcome))
+            _tell_operator(destination, error, outcome)
             raise outcome from error
 
     async def _exchange(
@@ -283,6 +284,16 @@ def _is_well(response: httpx.Response) -> bool:
     """Whether an origin answers; a gateway that found a loop does."""
     name, value = LOOP_HEADER
     return response.status_code < 500 or response.headers.get(name) == value
+
+
+def _tell_operator(destination: Destination, error: httpx.HTTPError, outcome: Outcome) -> None:
+    """What clients are not told: where it was dialled, and why that failed."""
+    told = {"upstream": destination.name, "url": str(destination.url)}
+    if isinstance(outcome, UnknownHost) and outcome.is_refused:
+        hint = "an upstream on a private network needs `allow_private: true` in rules.yaml"
+        log.warning("address_refused", hint=hint, **told)
+    else:
+        log.info("request_failed", cause=str(error.__cause__ or error) or type(error).__name__, **told)
 
 
 def _ending_of(error: httpx.HTTPError, outcome: Outcome) -> Ending:

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 
 from gateway.flights import Flights
 from gateway.oci.challenge import ChallengeError, parse_challenges
-from gateway.oci.outcomes import Corrupt, Skipped, Unavailable
+from gateway.oci.outcomes import Corrupt, NotThisKind, Unavailable
 from gateway.sources.answers import Answer
 from gateway.sources.http import Http
 from gateway.sources.registry_place import UpstreamRepository
@@ -54,7 +54,7 @@ class RegistryKinds:
     async def require(self, repository: UpstreamRepository) -> None:
         """Raise Skipped for what is no registry, Unavailable where that is not known yet."""
         if not await self.is_registry(repository):
-            raise Skipped(f"{repository.base.host} is no registry")
+            raise NotThisKind(f"{repository} is no registry")
 
     async def is_registry(self, repository: UpstreamRepository) -> bool:
         place = str(repository.base)

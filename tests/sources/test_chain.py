@@ -128,7 +128,7 @@ async def test_all_that_was_tried_is_told() -> None:
 
 async def test_one_failure_alone_keeps_its_own_words() -> None:
     outcome = await outcome_of({REGISTRY: Missing("no such tag")}, [REGISTRY])
-    assert (outcome.message, outcome.tried) == ("no such tag", ("registry: no such tag",))
+    assert (outcome.message, outcome.tried) == ("no such tag", ())
 
 
 async def test_what_is_said_of_an_unknown_host_is_the_same_whoever_says_it() -> None:

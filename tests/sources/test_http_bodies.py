@@ -12,6 +12,8 @@ from gateway.sources.http import HttpLimits
 from tests.sources.asking import TARGET, asking, fetched
 from tests.sources.raw_server import Say, answer, raw_server, saying
 
+pytestmark = pytest.mark.slow  # real sockets, seconds together
+
 MIB = 1 << 20
 BODY = bytes(range(256)) * 3_000  # inflates to more than one piece
 

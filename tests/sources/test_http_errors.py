@@ -19,6 +19,8 @@ from gateway.sources.transports import TlsFiles, Transports
 from tests.sources.asking import EveryoneMay, asking, fetched
 from tests.sources.raw_server import Say, answer, raw_server, saying
 
+pytestmark = pytest.mark.slow  # real sockets, seconds together
+
 # What httpx raises that is no HTTPError, and why it never comes to us.
 NEVER_MET = {
     httpx.InvalidURL: "our own reading of URLs is narrower than httpx's: the property below",

@@ -10,6 +10,8 @@ from gateway.sources.http import Answer, Http, HttpLimits
 from tests.sources.asking import TARGET, Clock, EveryoneMay, asking
 from tests.sources.raw_server import RawServer, Say, answer, raw_server, saying
 
+pytestmark = pytest.mark.slow  # real sockets, seconds together
+
 BLOB = bytes(range(256)) * 40
 
 

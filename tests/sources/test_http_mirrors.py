@@ -11,6 +11,8 @@ from tests.composed import FakeDns
 from tests.sources.asking import HOME, TARGET, Mirrored, asking, fetched, outcome_of
 from tests.sources.raw_server import answer, black_hole, raw_server, saying
 
+pytestmark = pytest.mark.slow  # real sockets, seconds together
+
 GOOD = answer(b"good")
 AT_ONCE = HttpLimits(connect_seconds=0.01, first_byte_seconds=0.02, idle_seconds=0.02)
 

@@ -11,6 +11,8 @@ from gateway.sources.via import note_incoming
 from tests.sources.asking import HOME, TARGET, EveryoneMay, Mirrored, asking, fetched
 from tests.sources.raw_server import RawServer, Say, Script, answer, raw_server, saying
 
+pytestmark = pytest.mark.slow  # real sockets, seconds together
+
 GOOD = answer(b"good")
 TOKEN = "Bearer t0ken"
 

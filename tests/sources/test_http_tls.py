@@ -15,6 +15,8 @@ from gateway.sources.transports import TlsFiles
 from tests.sources.asking import TARGET, EveryoneMay, asking, fetched, outcome_of
 from tests.sources.raw_server import answer, raw_server, resetting_server, saying
 
+pytestmark = pytest.mark.slow  # real sockets, seconds together
+
 GOOD = answer(b"good")
 AUTHORITY = trustme.CA()
 
