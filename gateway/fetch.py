@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 
 from gateway.oci.digest import Digest
-from gateway.oci.outcomes import Missing, MissingName, UnknownHost
+from gateway.oci.outcomes import Missing, MissingName, UnknownHost, Withheld
 from gateway.rules.freshness import Standing, in_force, standing
 from gateway.rules.model import Deleted, Drift, SourceName
 from gateway.rules.route import Route
@@ -85,7 +85,7 @@ class Fetcher:
         try:
             return await self.ask(route, partial(self._refresh_at, route, tag, held), first)
         except Missing as error:
-            if held is not None and not isinstance(error, UnknownHost):
+            if held is not None and not isinstance(error, UnknownHost | Withheld):
                 await self._deleted_upstream(route, held.row, error)
             raise
 
@@ -147,14 +147,20 @@ class Fetcher:
             upstream_digest=upstream_digest,
             seen_digest=seen_digest,
         )
-        replaces = None if offer.own is None else offer.own.digest
-        await self._catalog.keep_tag(route.name.name, row, replaces)
+        if offer.own is not None and offer.own.digest == row.digest:
+            await self._catalog.confirm_tag(row, row.confirmed_at, seen_digest, upstream_digest)
+        else:
+            replaces = None if offer.own is None else offer.own.digest
+            await self._catalog.keep_tag(route.name.name, row, replaces)
         return HeldManifest(held.manifest, row)
 
     async def _twin(self, route: Route, tag: str, source: Source, found: Found) -> HeldManifest | None:
         """The same version, held under another spelling of its tag: its manifest is never built again."""
-        for row in await self._catalog.find_versions(route.target, route.variant.value):
-            if row.version == found.version and row.source == source.name and row.is_exact:
+        rows = await self._catalog.find_versions(route.target, route.variant.value, found.version or tag)
+        for row in rows:
+            if row.source == source.name and row.is_exact:
+                if route.policy.drift is Drift.FOLLOW and drifted(row, found) is not None:
+                    return None
                 confirmed_at = self._now() if found.failure is None else row.confirmed_at
                 twin = replace(row, tag=tag, confirmed_at=confirmed_at, seen_digest=drifted(row, found))
                 await self._catalog.keep_tag(route.name.name, twin)

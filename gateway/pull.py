@@ -16,7 +16,7 @@ from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.manifest import Manifest
-from gateway.oci.outcomes import Missing, Outcome, UnknownHost
+from gateway.oci.outcomes import Missing, Outcome, Unavailable, UnknownHost, Withheld
 from gateway.oci.reference import Reference
 from gateway.oci.repository import Repository
 from gateway.oci.target import Target
@@ -162,12 +162,16 @@ class Puller:
     async def _held_tag(self, route: Route, tag: str) -> HeldManifest | None:
         """What is held under this very tag; offline from any source, and also under other spellings."""
         held = await self._fetcher.held(route, tag, of_any_source=self._is_offline)
-        if held is None and self._is_offline:
-            rows = await self._catalog.find_versions(route.target, route.variant.value)
-            position = resolve(tag, [row.version for row in rows])
-            if position is not None:
-                return await self._fetcher.held(route, rows[position].tag, of_any_source=True)
-        return held
+        return await self._other_spelling(route, tag) if held is None and self._is_offline else held
+
+    async def _other_spelling(self, route: Route, tag: str) -> HeldManifest | None:
+        """The exact version that this tag means, held under another spelling of it."""
+        rows = await self._catalog.find_versions(route.target, route.variant.value)
+        exact = [row for row in rows if row.is_exact]
+        position = resolve(tag, [row.version for row in exact])
+        if position is None:
+            return None
+        return await self._fetcher.held(route, exact[position].tag, of_any_source=self._is_offline)
 
     async def _cold(self, route: Route, tag: str, cache: Cache) -> Pulled:
         """Nothing is held that may be served: upstream decides."""
@@ -179,7 +183,11 @@ class Puller:
             async with self._deadlines.patience(f"{route.name}:{tag}"):
                 return _pulled(await asyncio.shield(self._launch(route, tag)), cache)
         except Outcome as error:
-            raise self._refusals.remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+            held = await self._other_spelling(route, tag) if isinstance(error, Unavailable) else None
+            if held is None:
+                raise self._refusals.remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+            _tell_stale(route, tag, error)
+            return _pulled(held, Cache.STALE)
 
     def _launch(self, route: Route, tag: str) -> asyncio.Task[HeldManifest]:
         return self._pulls.launch(_key(route, tag), partial(self._refresh, route, tag, self._now()))
@@ -209,6 +217,8 @@ class Puller:
                 return _pulled(await asyncio.shield(flight), cache)
         except Exception as error:
             self._late[route.target.place] = isinstance(error, TimeoutError)
+            if isinstance(error, Outcome):  # also one that another process met
+                self._pauses.begin(key, route, error)
             self._raise_deletion(route, tag, error)
             _tell_stale(route, tag, error)
         return _pulled(held, Cache.STALE)
@@ -221,7 +231,7 @@ class Puller:
         return any(source.is_troubled(route) for source in self._fetcher.chain(route, held.row.source)[:1])
 
     def _raise_deletion(self, route: Route, tag: str, error: Exception) -> None:
-        if not isinstance(error, Missing) or isinstance(error, UnknownHost):
+        if not isinstance(error, Missing) or isinstance(error, UnknownHost | Withheld):
             return
         if route.policy.deleted is Deleted.DROP:
             raise self._refusals.remember(

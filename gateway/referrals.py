@@ -12,7 +12,8 @@ from gateway.fetch import Fetcher
 from gateway.flights import Flights
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
-from gateway.oci.outcomes import Outcome
+from gateway.oci.outcomes import Missing, Outcome
+from gateway.refusals import unavailable
 from gateway.rules.route import Route
 from gateway.sources.base import Source
 from gateway.sources.chain import ask_in_turn
@@ -53,23 +54,32 @@ class Referrals:
         """Return descriptors by digest, upstream's word before ours; nothing upstream is no error."""
         ours = await self._catalog.find_referrers(route.target, subject)
         source = await self._catalog.find_manifest_source(route.target, subject)
-        theirs = [] if self._is_offline or source is None else await self._upstream(route, subject, source)
-        joined = {descriptor.digest: descriptor for descriptor in (*ours, *theirs)}
+        theirs: Sequence[Descriptor] | None = ()
+        if source is not None and not self._is_offline:
+            theirs = await self._upstream(route, subject, source)
+        if theirs is None and not ours:  # nobody could answer: that must not read as «nothing refers to it»
+            raise unavailable(f"who refers to {subject} cannot be asked just now")
+        joined = {descriptor.digest: descriptor for descriptor in (*ours, *(theirs or ()))}
         return [joined[digest] for digest in sorted(joined, key=str)]
 
     async def drain(self) -> None:
         await self._flights.drain()
 
-    async def _upstream(self, route: Route, subject: Digest, giver: str) -> Sequence[Descriptor]:
-        """What upstream listed last, asked for anew where that is due: soon, or not for this client."""
+    async def _upstream(self, route: Route, subject: Digest, giver: str) -> Sequence[Descriptor] | None:
+        """What upstream listed last, anew where that is due; None where nobody could answer yet."""
         key = (str(route.target), route.variant.value, str(subject))
-        listed, asked_at = self._listed.get(key, ((), float("-inf")))
+        listed, asked_at = self._listed.get(key, (None, float("-inf")))
         if 0 <= self._now() - asked_at < route.policy.fresh_for_seconds:
             return listed
+        is_troubled = any(source.is_troubled(route) for source in self._givers(route, giver))
         flight = self._flights.launch(key, partial(self._ask, key, route, subject, giver))
+        if listed is not None and is_troubled:
+            return listed
         try:
             async with asyncio.timeout(self._deadlines.stale_seconds):
                 return await asyncio.shield(flight)
+        except Missing:  # a definite answer
+            return listed or ()
         except (TimeoutError, Outcome) as error:
             reason = str(error) or "no answer in time"
             log.warning("referrers_from_cache", target=str(route.target), reason=reason)
@@ -77,10 +87,13 @@ class Referrals:
 
     async def _ask(self, key: _Key, route: Route, subject: Digest, giver: str) -> Sequence[Descriptor]:
         """The flight; whoever comes later has its answer, also where nobody waited for it."""
-        chain = [source for source in self._fetcher.chain(route, giver) if source.name == giver]
+        chain = self._givers(route, giver)
         listed = await ask_in_turn(chain, partial(_referrers, route, subject)) if chain else ()
         self._listed[key] = (listed, self._now())
         return listed
+
+    def _givers(self, route: Route, giver: str) -> Sequence[Source]:
+        return [source for source in self._fetcher.chain(route) if source.name == giver]
 
 
 async def _referrers(route: Route, subject: Digest, source: Source) -> Sequence[Descriptor]:

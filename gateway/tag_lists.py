@@ -68,7 +68,7 @@ class TagLists:
             return _stale(known, held)
         cache = Cache.JOINED if self._flights.is_running(key) else Cache.MISS if known is None else Cache.HIT
         flight = self._flights.launch(key, partial(self._refresh, route, self._now()))
-        if known is not None and state is Standing.JUST_STALE:
+        if known is not None and (state is Standing.JUST_STALE or self._is_troubled(route, known)):
             return _listed(known, held, Cache.STALE)
         if not held and known is None:
             return await self._cold(route, flight, cache)
@@ -76,6 +76,10 @@ class TagLists:
 
     async def drain(self) -> None:
         await self._flights.drain()
+
+    def _is_troubled(self, route: Route, known: TagList) -> bool:
+        """Whether who gave the list failed the last time, or keeps somebody waiting just now."""
+        return any(source.is_troubled(route) for source in self._fetcher.chain(route, known.source)[:1])
 
     async def _cold(self, route: Route, flight: asyncio.Task[TagList], cache: Cache) -> Listed:
         try:
@@ -129,7 +133,8 @@ class TagLists:
 
     async def _ask(self, route: Route, source: Source) -> TagList:
         versions = await source.versions(route)
-        if versions.failure is not None:
+        is_first = versions.failure is not None and await self._known(route) is None
+        if versions.failure is not None and not is_first:
             raise versions.failure
         names = {_shown(source.name, name) for name in versions.names}
         listed = TagList(source.name.value, tuple(sorted(names)), versions.confirmed_at)

@@ -5,7 +5,6 @@ from anyio import to_thread
 from gateway.helm.version import is_complete
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest, ManifestError, ParsedManifest, parse_manifest
-from gateway.oci.media_types import HELM_CHART_LAYERS, HELM_CONFIG
 from gateway.oci.outcomes import Corrupt
 from gateway.rules.route import Route
 from gateway.sources.base import Comparable, Fetched, Found, Source
@@ -42,7 +41,7 @@ def _is_exact(found: Found, parsed: ParsedManifest, version: str) -> bool:
     """An entry of a Helm index is one version for good; of tags, a Helm chart's complete version is."""
     if found.compares is Comparable.ARCHIVE:
         return True
-    return parsed.artifact_type == HELM_CONFIG and is_complete(version)
+    return parsed.is_helm_chart and is_complete(version)
 
 
 def _upstream_digest(found: Found, kept: KeptManifest) -> Digest | None:
@@ -82,6 +81,4 @@ def drifted(row: TagRow, found: Found) -> Digest | None:
 
 
 def _layer(parsed: ParsedManifest) -> Digest | None:
-    if parsed.artifact_type != HELM_CONFIG:
-        return None
-    return next((layer.digest for layer in parsed.layers if layer.media_type in HELM_CHART_LAYERS), None)
+    return None if parsed.chart_layer is None else parsed.chart_layer.digest

@@ -16,6 +16,7 @@ from gateway.sources.base import COLD_SECONDS, STALE_SECONDS
 from gateway.store.blobs import StorageFailed
 
 _REMEMBERED: Final = 10_000
+_UNSAID_SECONDS: Final = 5  # whoever limits us, and does not say for how long
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Pauses:
         match outcome:
             case Unavailable(retry_after_seconds=int(seconds)):
                 self._until[key] = self._now() + seconds
+            case Unavailable(is_rate_limited=True):
+                self._until[key] = self._now() + _UNSAID_SECONDS
             case Unavailable() | UnknownHost():
                 pass
             case _:

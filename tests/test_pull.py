@@ -7,12 +7,22 @@ import pytest
 
 from gateway.oci.digest import Digest
 from gateway.oci.errors import ErrorCode, OciError
-from gateway.oci.outcomes import Corrupt, Denied, Missing, MissingName, Outcome, Unavailable, UnknownHost
+from gateway.oci.outcomes import (
+    Corrupt,
+    Denied,
+    Missing,
+    MissingName,
+    Outcome,
+    Unavailable,
+    UnknownHost,
+    Withheld,
+)
 from gateway.oci.reference import Tag
 from gateway.pulled import Cache
+from gateway.rules.model import Deleted, Drift, Policy
 from gateway.store.blobs import StorageFailed
 from gateway.waiting import Deadlines
-from tests.fakes.source import layer_of
+from tests.fakes.source import layer_of, manifest_of
 from tests.pull_house import DEMO, DOWN, DUE, FIRST, OTHER, POLICY, QUICK, RECHECK, house, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("on_both_databases")]
@@ -45,7 +55,8 @@ async def test_a_clock_that_was_set_back_makes_nothing_fresh(tmp_path: Path) -> 
     async with house(tmp_path) as at:
         await at.pull()
         at.clock.advance(-1000)
-        await at.pull()
+        for _ in range(3):  # once asked again, it is known how old it is
+            assert await at.pull() == (Cache.HIT, FIRST)
         assert len(at.source.asked) == 2
 
 
@@ -232,3 +243,50 @@ async def test_offline_what_is_held_is_served_and_nobody_is_asked(tmp_path: Path
             await at.puller.tags(OTHER)
         assert caught.value.code is ErrorCode.NAME_UNKNOWN
         assert at.source.asked == []
+
+
+@pytest.mark.anyio
+async def test_in_an_outage_another_spelling_of_a_version_that_is_held_is_served(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        await at.pull("1.0.0")
+        at.source.failure = Unavailable("down")
+        assert await at.pull("v1.0.0") == (Cache.STALE, FIRST)
+        assert await at.code("1.0.1") is ErrorCode.UNAVAILABLE
+        at.source.failure = Missing("no")
+        assert await at.code("v1.0.0") is ErrorCode.MANIFEST_UNKNOWN
+
+
+@pytest.mark.anyio
+async def test_a_refusal_to_strangers_deletes_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path, policy=Policy(deleted=Deleted.DROP)) as at:
+        await at.pull()
+        at.clock.advance(DUE)
+        at.source.failure = Withheld("not there, or not for everyone")
+        assert await at.pull() == (Cache.STALE, FIRST)
+        at.clock.advance(POLICY.missing_for_seconds)
+        at.source.failure = DOWN
+        assert await at.pull() == (Cache.STALE, FIRST)
+
+
+@pytest.mark.anyio
+async def test_who_limits_us_without_saying_for_how_long_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        await at.pull()
+        at.clock.advance(DUE)
+        at.source.failure = Unavailable("slow down", is_rate_limited=True)
+        for _ in range(10):
+            assert await at.pull() == (Cache.STALE, FIRST)
+        assert len(at.source.asked) == 2
+        at.clock.advance(5)
+        await at.pull()
+        assert len(at.source.asked) == 3
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("drift", list(Drift))
+async def test_another_spelling_follows_or_stays_as_the_policy_says(drift: Drift, tmp_path: Path) -> None:
+    async with house(tmp_path, policy=Policy(drift=drift)) as at:
+        await at.pull("1.0.0")
+        at.source.layers["1.0.0"] = layer_of("1.0.0", "republished")
+        expected = FIRST if drift is Drift.KEEP else manifest_of(at.source.layers["1.0.0"]).digest
+        assert (await at.pull("v1.0.0"))[1] == expected

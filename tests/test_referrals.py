@@ -9,6 +9,7 @@ import pytest
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.encoding import dump_compact
+from gateway.oci.errors import ErrorCode, OciError
 from gateway.oci.manifest import Manifest
 from gateway.oci.media_types import OCI_IMAGE_INDEX, OCI_MANIFEST
 from gateway.oci.outcomes import Corrupt, Denied, Missing, Outcome, Unavailable
@@ -256,3 +257,20 @@ async def test_over_the_wire_they_are_an_image_index_that_can_be_filtered(
 
 def digests_in(index: dict[str, list[dict[str, str]]]) -> set[str]:
     return {descriptor["digest"] for descriptor in index["manifests"]}
+
+
+async def test_an_outage_never_reads_as_nothing_refers_to_it(tmp_path: Path) -> None:
+    """An empty list would mean to whoever verifies that nobody has signed."""
+    async with house(tmp_path, only=registry()) as at:
+        await at.pull("1.0.0")
+        at.source.failure = Unavailable("down")
+        with pytest.raises(OciError) as caught:
+            await referrers(at)
+        assert caught.value.code is ErrorCode.UNAVAILABLE
+        at.source.failure = Missing("it has no such list")
+        assert await referrers(at) == []
+        at.source.failure = None
+        assert await referrers(at) == [SIGNATURE.digest]
+        at.source.failure = Unavailable("down")
+        at.clock.advance(FRESH)
+        assert await referrers(at) == [SIGNATURE.digest]

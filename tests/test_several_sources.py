@@ -287,3 +287,33 @@ def test_the_media_types_of_the_fakes_are_helms() -> None:
     assert manifest_of(A).media_type == OCI_MANIFEST
     assert HELM_CONFIG.encode() in manifest_of(A).content
     assert HELM_CHART_LAYER.encode() in other_form(A).content
+
+
+@pytest.mark.anyio
+async def test_where_every_source_is_left_out_the_reasons_are_told(tmp_path: Path) -> None:
+    only = proxy()
+    only.failure = Skipped("it leads back to this gateway")
+    async with house(tmp_path, only=only) as at:
+        with pytest.raises(OciError) as caught:
+            await at.puller.manifest(DEMO, Tag("1.0.0"))
+        assert caught.value.code is ErrorCode.UNAVAILABLE
+        assert "chartproxy: it leads back to this gateway" in caught.value.message
+
+
+@pytest.mark.anyio
+async def test_a_chart_that_names_an_artifact_type_of_its_own_is_a_chart_all_the_same(tmp_path: Path) -> None:
+    source = registry(**{"1.0.0": A})
+    source.builds = _with_artifact_type
+    async with house(tmp_path, only=source) as at:
+        await at.pull()
+        at.clock.advance(DUE)
+        source.layers["1.0.0"] = B
+        assert await at.pull() == (Cache.HIT, _with_artifact_type(A).digest)
+
+
+def _with_artifact_type(layer: bytes) -> Manifest:
+    plain = manifest_of(layer)
+    content = plain.content.replace(
+        b'{"schemaVersion"', b'{"artifactType":"application/vnd.x","schemaVersion"'
+    )
+    return Manifest(content, plain.media_type, Digest.of(content))

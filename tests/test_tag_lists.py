@@ -349,3 +349,18 @@ async def test_over_the_wire_five_thousand_tags_are_paged_from_one_list(tmp_path
                 link = page.headers.get("link")
             assert seen == sorted(names)
             assert len(registry.requests) == asked
+
+
+async def test_an_upstream_that_keeps_others_waiting_keeps_nobody_waiting_for_a_list(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        await listed(at)
+        at.clock.advance(STALE)
+        at.source.troubled, at.source.gate = "yes", asyncio.Event()
+        for _ in range(3):
+            assert (await listed(at)).cache is Cache.STALE
+
+
+async def test_an_index_that_is_held_gives_the_list_of_a_chart_never_asked_for(tmp_path: Path) -> None:
+    async with house(tmp_path) as at:
+        at.source.stale_because = DOWN
+        assert await tags(at) == ["1.0.0"]

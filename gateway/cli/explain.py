@@ -10,6 +10,7 @@ import click
 from gateway.cli.options import as_json, open_gateway, with_settings
 from gateway.explain import Explanation, SourceTold, explain
 from gateway.oci.location import parse_location
+from gateway.rules.freshness import Standing, standing
 from gateway.rules.model import Access, EgressMode, Policy, SourceName
 from gateway.settings import Settings
 from gateway.store.rows import TagRow
@@ -61,14 +62,14 @@ def _facts(told: Explanation) -> dict[str, object]:
 
 
 def _held(row: TagRow, told: Explanation) -> dict[str, object]:
-    is_fresh = told.route.policy.is_fresh(row.confirmed_at, told.now, is_exact=row.is_exact)
+    state = standing(told.route.policy, row.confirmed_at, told.now, is_exact=row.is_exact)
     return {
         "tag": row.tag,
         "digest": str(row.digest),
         "source": row.source,
         "origin": row.origin,
         "age_seconds": round(told.now - row.confirmed_at),
-        "is_fresh": is_fresh,
+        "is_fresh": state is Standing.FRESH,
     }
 
 

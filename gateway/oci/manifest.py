@@ -10,7 +10,14 @@ from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.encoding import dump_compact
 from gateway.oci.errors import OciError
-from gateway.oci.media_types import DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, OCI_IMAGE_INDEX, OCI_MANIFEST
+from gateway.oci.media_types import (
+    DOCKER_MANIFEST,
+    DOCKER_MANIFEST_LIST,
+    HELM_CHART_LAYERS,
+    HELM_CONFIG,
+    OCI_IMAGE_INDEX,
+    OCI_MANIFEST,
+)
 
 MAX_SIZE_BYTES = 4 * 1024 * 1024
 _IMAGE_MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
@@ -87,6 +94,17 @@ class ParsedManifest:
     @property
     def layers(self) -> tuple[Descriptor, ...]:
         return tuple(edge.descriptor for edge in self.edges if edge.kind is EdgeKind.LAYER)
+
+    @property
+    def is_helm_chart(self) -> bool:
+        """By its config, as Helm judges, whatever its artifactType says."""
+        return self.config is not None and self.config.media_type == HELM_CONFIG
+
+    @property
+    def chart_layer(self) -> Descriptor | None:
+        """The archive, where it is a Helm chart."""
+        layers = self.layers if self.is_helm_chart else ()
+        return next((layer for layer in layers if layer.media_type in HELM_CHART_LAYERS), None)
 
 
 def parse_manifest(content: bytes, media_type: str | None) -> ParsedManifest:

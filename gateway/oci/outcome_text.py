@@ -16,11 +16,12 @@ from gateway.oci.outcomes import (
     Skipped,
     Unavailable,
     UnknownHost,
+    Withheld,
 )
 
 _MAX_BYTES: Final = 1 << 20
 _PLAIN: Mapping[str, type[Outcome]] = {
-    kind.__name__: kind for kind in (Outcome, Missing, MissingName, Skipped, NotThisKind, Denied)
+    kind.__name__: kind for kind in (Outcome, Missing, MissingName, Skipped, NotThisKind, Denied, Withheld)
 }
 
 

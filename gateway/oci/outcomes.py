@@ -25,6 +25,10 @@ class MissingName(Missing):
     """Not even the repository is there."""
 
 
+class Withheld(MissingName):
+    """Refused to who has no credentials: not there, or not for us. What is held is not deleted by it."""
+
+
 @dataclass(eq=False)
 class UnknownHost(MissingName):
     """The host does not resolve, or resolves to what we do not dial: clients are never told which."""

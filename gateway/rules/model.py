@@ -93,11 +93,6 @@ class Policy:
     provenance: bool = False
     deny: str | None = None
 
-    def is_fresh(self, confirmed_at: float, now: float, *, is_exact: bool) -> bool:
-        """Whether what upstream confirmed then needs no asking; a time to come is no confirmation."""
-        lasts_seconds = self.recheck_for_seconds if is_exact else self.fresh_for_seconds
-        return 0 <= now - confirmed_at < lasts_seconds
-
 
 @dataclass(frozen=True, slots=True)
 class Upstream:

@@ -50,24 +50,25 @@ async def ask_in_turn(sources: Sequence[Source], ask: Callable[[Source], Awaitab
     What is raised tells in ``tried`` what each of several sources said.
     """
     failures: list[Failure] = []
+    skipped: list[Failure] = []
     for source in sources:
         try:
             return await ask(source)
         except NotThisKind as error:
             log.debug("source_skipped", source=source.name.value, reason=error.message)
+            skipped.append(Failure(source.name, error))
         except Skipped as error:
             log.warning("source_skipped", source=source.name.value, reason=error.message)
+            skipped.append(Failure(source.name, error))
         except Outcome as error:
             failures.append(Failure(source.name, error))
             if failures[-1].ends_it:
                 break
-    raise summary(failures)
+    raise summary(failures) if failures else _nobody(skipped)
 
 
 def summary(failures: Sequence[Failure]) -> Outcome:
     """What several failures come to, in the order they came."""
-    if not failures:
-        return Unavailable("there is no source that could be asked")
     outcome = _decisive(failures)
     if isinstance(outcome, UnknownHost):  # one answer, whoever said it: see unknown_host_message
         return replace(outcome)
@@ -75,6 +76,14 @@ def summary(failures: Sequence[Failure]) -> Outcome:
         return replace(outcome)  # the one that came may be raised to others too
     outcome = replace(outcome, message="; ".join(map(str, failures)))
     outcome.tried = tuple(map(str, failures))
+    return outcome
+
+
+def _nobody(skipped: Sequence[Failure]) -> Outcome:
+    """Every source was left out, each for its reason."""
+    reasons = tuple(map(str, skipped))
+    outcome = Unavailable("; ".join(("there is no source that could be asked", *reasons)))
+    outcome.tried = reasons
     return outcome
 
 

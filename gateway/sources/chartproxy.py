@@ -11,7 +11,16 @@ from gateway.helm.version import spellings
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError
-from gateway.oci.outcomes import Denied, Missing, MissingName, Outcome, Skipped, Unavailable, UnknownHost
+from gateway.oci.outcomes import (
+    Corrupt,
+    Denied,
+    Missing,
+    MissingName,
+    Outcome,
+    Skipped,
+    Unavailable,
+    UnknownHost,
+)
 from gateway.oci.target import Target
 from gateway.rules.model import SourceName
 from gateway.rules.route import Route
@@ -142,6 +151,10 @@ def _skipping(repository: UpstreamRepository) -> Iterator[None]:
     except Denied as error:
         log.warning("chartproxy_skipped", chartproxy=repository.home.host, reason=error.message)
         raise Skipped(error.message) from error
+    except Corrupt as error:
+        if error.reason != "unexpected_status":
+            raise
+        raise Unavailable(error.message) from error  # no wrong bytes came: the chart may be had elsewhere
     except UnknownHost as error:
         if not error.is_refused:
             raise Unavailable(error.message) from error

@@ -15,8 +15,9 @@ from gateway.helm.index import ChartEntries
 from gateway.helm.index_cut import NotQuick
 from gateway.helm.shelved import ShelvedIndex
 from gateway.oci.digest import Digest
-from gateway.oci.outcomes import Corrupt, MissingName, Outcome, Unavailable, UnknownHost
+from gateway.oci.outcomes import Corrupt, MissingName, Outcome, Unavailable, UnknownHost, Withheld
 from gateway.oci.urls import HttpUrl
+from gateway.rules.freshness import Standing, standing
 from gateway.rules.model import UpstreamKind
 from gateway.rules.route import Route
 from gateway.sources.answers import Answer
@@ -158,7 +159,7 @@ class HelmIndexes:
             return replace(held, was_asked=True, failure=failure)
 
     def _is_fresh(self, shelved: ShelvedIndex, route: Route) -> bool:
-        return route.policy.is_fresh(shelved.confirmed_at, self._now(), is_exact=False)
+        return standing(route.policy, shelved.confirmed_at, self._now(), is_exact=False) is Standing.FRESH
 
     async def _ask(self, route: Route, wanted: Wanted, ask: Ask) -> LoadedIndex:
         """The flight. It looks again at what is held: another may have landed since its client looked."""
@@ -283,7 +284,16 @@ def _require_index(answer: Answer, route: Route, held: LoadedIndex | None) -> No
         raise MissingName(f"there is no Helm repository at {route.target.place}")
     if answer.status in (401, 403) and held is not None:
         raise Unavailable(f"{answer.name} answered {answer.status} for an index.yaml that it gave before")
+    if answer.status in (401, 403) and not answer.has_credentials:
+        raise Withheld(f"{answer.name} answered {answer.status} for index.yaml")
+    if 400 <= answer.status < 500 and not answer.is_outage and held is None and _may_be_none(route):
+        raise MissingName(f"{answer.name} answered {answer.status} for index.yaml")
     answer.require_ok("index.yaml")
+
+
+def _may_be_none(route: Route) -> bool:
+    """Whether nobody said that there is a Helm repository."""
+    return route.upstream is None or route.upstream.kind is UpstreamKind.AUTO
 
 
 def _refuse_html(content: bytes, route: Route, held: LoadedIndex | None) -> None:
@@ -291,6 +301,6 @@ def _refuse_html(content: bytes, route: Route, held: LoadedIndex | None) -> None
     if not content[:256].lstrip().lower().startswith(_HTML_STARTS):
         return
     message = f"{route.target.place} answers with a web page where an index.yaml should be"
-    if held is None and (route.upstream is None or route.upstream.kind is UpstreamKind.AUTO):
+    if held is None and _may_be_none(route):
         raise MissingName(message)
     raise Corrupt(message, "index_invalid")

@@ -3,7 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 from urllib.parse import urljoin
@@ -27,6 +33,7 @@ log = structlog.get_logger(__name__)
 USER_AGENT = "chart-gateway"
 ANONYMOUS: Final = ""  # in place of an Authorization header: no credentials of ours go along
 _MAX_REDIRECTS = 5
+_REST_SECONDS: Final = 0.25
 
 
 class Directory(Protocol):
@@ -181,6 +188,7 @@ class Http:
                     response = await self._send(request, destination, attempt)
                 try:
                     yield self._noted(response, destination, attempt)
+                    await _read_rest(response, request)
                 finally:
                     await response.aclose()
 
@@ -265,8 +273,14 @@ class Http:
 
 
 def _service(url: HttpUrl) -> str:
-    """Whose health is judged: a host's registry and its files fail apart, often they are two servers."""
-    return f"{url.origin}/v2" if url.path.startswith("/v2/") else url.origin
+    """Whose health is judged, and whose places are shared.
+
+    A host's registry and its files fail apart, often they are two servers; and blobs, which take long, keep
+    no manifest waiting.
+    """
+    if not url.path.startswith("/v2/"):
+        return url.origin
+    return f"{url.origin}/v2/…/blobs" if "/blobs/" in url.path else f"{url.origin}/v2"
 
 
 @contextmanager
@@ -294,6 +308,19 @@ def _tell_operator(destination: Destination, error: httpx.HTTPError, outcome: Ou
         log.warning("address_refused", hint=hint, **told)
     else:
         log.info("request_failed", cause=str(error.__cause__ or error) or type(error).__name__, **told)
+
+
+async def _read_rest(response: httpx.Response, request: _Request) -> None:
+    """Read what little nobody wanted, the end of a HEAD's answer above all: else its connection is closed."""
+    is_bodiless = request.method == "HEAD" or response.status_code in (204, 304)
+    length = response.headers.get("content-length", "")
+    is_short = length.isascii() and length.isdigit() and len(length) <= 4
+    if response.is_stream_consumed or not (is_bodiless or is_short):
+        return
+    with suppress(httpx.HTTPError, httpx.StreamError, TimeoutError):
+        async with asyncio.timeout(_REST_SECONDS):
+            async for _ in response.aiter_raw():
+                pass
 
 
 def _ending_of(error: httpx.HTTPError, outcome: Outcome) -> Ending:

@@ -13,7 +13,7 @@ from gateway.oci.target import Target
 from gateway.oci.urls import UrlError
 from gateway.rules.route import Route
 from gateway.sources.base import Fetched
-from gateway.sources.registry_artifacts import Artifacts, chart_layer
+from gateway.sources.registry_artifacts import Artifacts
 from gateway.sources.registry_place import Places, UpstreamRepository, own_repository
 
 
@@ -31,7 +31,7 @@ class IndexRegistries:
         url, reference = _place(entry, text)
         repository = self._repository(route, url)
         read = await self._artifacts.client.manifest(repository, reference)
-        layer = chart_layer(read.parsed)
+        layer = read.parsed.chart_layer
         if layer is None:
             raise Corrupt(f"what the index names, {url}, is no Helm chart", "chart_mismatch")
         accept(layer.digest)

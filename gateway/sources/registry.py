@@ -13,7 +13,7 @@ from gateway.oci.outcomes import Corrupt, Missing, MissingName
 from gateway.rules.model import SourceName
 from gateway.rules.route import Route
 from gateway.sources.base import Found, Versions
-from gateway.sources.registry_artifacts import Artifacts, FoundArtifact, chart_layer, find_tag
+from gateway.sources.registry_artifacts import Artifacts, FoundArtifact, find_tag
 from gateway.sources.registry_asking import WebPage
 from gateway.sources.registry_kinds import RegistryKinds
 from gateway.sources.registry_place import Places, UpstreamRepository, own_repository
@@ -84,7 +84,7 @@ class Registry:
             raise absence
         with suppress(Missing, Corrupt):
             read = await self._client.manifest(repository, other)
-            if chart_layer(read.parsed) is not None:
+            if read.parsed.chart_layer is not None:
                 return FoundArtifact(self._artifacts, repository, other, read.manifest.digest, read)
         raise absence
 

@@ -9,7 +9,6 @@ from typing import Final
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import ParsedManifest
-from gateway.oci.media_types import HELM_CHART_LAYERS, HELM_CONFIG
 from gateway.oci.outcomes import Corrupt, Missing, Outcome
 from gateway.sources.base import Comparable, Fetched, Sink, SinkWriter
 from gateway.sources.registry_client import ReadManifest, RegistryClient
@@ -17,16 +16,6 @@ from gateway.sources.registry_place import UpstreamRepository
 
 MAX_CHART_PARTS: Final = 16
 _AT_ONCE: Final = 3
-
-
-def is_helm_chart(parsed: ParsedManifest) -> bool:
-    return parsed.config is not None and parsed.config.media_type == HELM_CONFIG
-
-
-def chart_layer(parsed: ParsedManifest) -> Descriptor | None:
-    """The archive, where the manifest is a Helm chart's."""
-    layers = parsed.layers if is_helm_chart(parsed) else ()
-    return next((layer for layer in layers if layer.media_type in HELM_CHART_LAYERS), None)
 
 
 class Artifacts:
@@ -120,13 +109,13 @@ async def find_tag(
 
 def require_chart(read: ReadManifest) -> None:
     """Raise Missing for what is no Helm chart: under this name there is none."""
-    if chart_layer(read.parsed) is None:
+    if read.parsed.chart_layer is None:
         raise Missing(f"what {read.origin} gave is no Helm chart")
 
 
 def _chart_parts(parsed: ParsedManifest) -> Sequence[Descriptor]:
     """Config and layers of a chart, each once; nothing of what has more parts than any chart."""
-    if not is_helm_chart(parsed):
+    if not parsed.is_helm_chart:
         return ()
     parts = {edge.descriptor.digest: edge.descriptor for edge in parsed.edges}
     return list(parts.values()) if len(parts) <= MAX_CHART_PARTS else ()

@@ -72,11 +72,13 @@ class _Transfer:
                     self._received += len(piece)
                     yield piece
             except Unavailable as error:
+                if self._received == self._descriptor.size:  # only the end of the message is missing
+                    return
                 if not left or self._received == received_before:
                     raise
-                log.info("blob_resumed", digest=str(self._descriptor.digest), received=self._received)
                 await stack.aclose()
                 rest = await self._resume(stack, error)
+                log.info("blob_resumed", digest=str(self._descriptor.digest), received=self._received)
             else:
                 return
 

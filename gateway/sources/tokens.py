@@ -13,7 +13,7 @@ from cachetools import LRUCache
 from gateway.flights import Flights
 from gateway.oci.challenge import Challenge, ChallengeError, parse_challenges
 from gateway.oci.decoding import Json, JsonError, parse_json
-from gateway.oci.outcomes import Corrupt, Denied, MissingName, Outcome, Unavailable, UnknownHost
+from gateway.oci.outcomes import Corrupt, Denied, Outcome, Unavailable, UnknownHost, Withheld
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
 from gateway.sources.http import ANONYMOUS, Answer, Http
 from gateway.sources.registry_place import Places, UpstreamRepository
@@ -70,7 +70,7 @@ class Tokens:
     async def renewed(self, repository: UpstreamRepository, refusal: Refusal) -> Token | None:
         """Return another token than the refused one, None where it is worth trying without.
 
-        Raise MissingName or Denied where nothing is left: passwords go along unasked where there are any.
+        Raise Withheld or Denied where nothing is left: passwords go along unasked where there are any.
         """
         held = self.held(repository)
         if held is not None and held != refusal.token:  # somebody was quicker
@@ -136,7 +136,7 @@ def refused(repository: UpstreamRepository, *, has_credentials: bool) -> Outcome
     """401 or 403 for good: registries say so of what is not there; with credentials it is a refusal."""
     if has_credentials:
         return Denied(f"{repository} refuses the credentials that are configured for it")
-    return MissingName(f"{repository} is not there, or not for everyone")
+    return Withheld(f"{repository} is not there, or not for everyone")
 
 
 def _challenges(repository: UpstreamRepository, text: str) -> tuple[Challenge, ...]:

@@ -30,9 +30,9 @@ class Catalog:
         """The tag as each source gave it."""
         return await self._read(reads.find_tags, target, variant, tag)
 
-    async def find_versions(self, target: Target, variant: str) -> list[TagRow]:
-        """Every tag held of the target, newest kept first."""
-        return await self._read(reads.find_versions, target, variant)
+    async def find_versions(self, target: Target, variant: str, version: str | None = None) -> list[TagRow]:
+        """Every tag held of the target, or of one version of it, newest kept first."""
+        return await self._read(reads.find_versions, target, variant, version)
 
     async def find_manifest(self, target: Target, digest: Digest) -> Manifest | None:
         """A manifest that the target itself has shown, in whatever variant."""

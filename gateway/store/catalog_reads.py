@@ -32,10 +32,13 @@ def find_tags(connection: Connection, target: Target, variant: str, tag: str) ->
     return [_tag_row(row) for row in rows]
 
 
-def find_versions(connection: Connection, target: Target, variant: str) -> list[TagRow]:
+def find_versions(
+    connection: Connection, target: Target, variant: str, version: str | None = None
+) -> list[TagRow]:
+    wanted = () if version is None else (tags.c.version == version,)
     rows = connection.execute(
         select(tags)
-        .where(tags.c.target == str(target), tags.c.variant == variant)
+        .where(tags.c.target == str(target), tags.c.variant == variant, *wanted)
         .order_by(tags.c.kept_at.desc(), tags.c.tag, tags.c.source)
     )
     return [_tag_row(row) for row in rows]

@@ -229,3 +229,14 @@ async def test_a_proxy_that_leads_back_to_us_is_left_out(fake: FakeChartProxy) -
             await parts.proxy.find(_route(parts), "1.0.0")
         with pytest.raises(Skipped):
             await parts.proxy.versions(_route(parts))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [400, 405, 451])
+async def test_a_status_that_means_nothing_here_is_the_proxys_trouble_alone(
+    status: int, fake: FakeChartProxy
+) -> None:
+    fake.faults.status = status
+    async with registry_parts(*_lines(fake)) as parts:
+        with pytest.raises(Unavailable):
+            await parts.proxy.find(_route(parts), "1.0.0")

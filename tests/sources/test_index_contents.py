@@ -101,6 +101,20 @@ async def test_a_page_is_no_repository_and_where_one_was_promised_a_broken_one(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("status", [400, 405, 406])
+async def test_who_refuses_the_question_has_no_repository_unless_one_was_promised(
+    status: int, repo: HelmRepo, tmp_path: Path
+) -> None:
+    repo.faults.status = status
+    async with helm_parts(tmp_path / "auto", repo.url) as parts:
+        with pytest.raises(MissingName, match=str(status)):
+            await parts.versions()
+    async with helm_parts(tmp_path / "helm", repo.url, kind="helm") as parts:
+        with pytest.raises(Corrupt, match=str(status)):
+            await parts.versions()
+
+
+@pytest.mark.anyio
 async def test_no_index_is_no_repository(repo: HelmRepo, tmp_path: Path) -> None:
     repo.remove(INDEX)
     async with helm_parts(tmp_path, repo.url) as parts:

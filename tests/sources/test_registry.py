@@ -516,3 +516,12 @@ async def test_what_would_be_asked_and_whether_that_is_in_trouble_can_be_told(fa
         with pytest.raises(Unavailable):
             await parts.registry.find(parts.route(), "1")
         assert parts.registry.is_troubled(parts.route())
+
+
+@pytest.mark.anyio
+async def test_asking_again_and_again_takes_one_connection(fake: FakeRegistry) -> None:
+    IMAGE.push_to(fake, NAME, "1.2.3")
+    async with registry_parts(registry_at(fake.origin)) as parts:
+        for _ in range(5):
+            await parts.registry.find(parts.route(), "1.2.3")
+    assert fake.connection_count == 1
