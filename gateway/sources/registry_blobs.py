@@ -1,8 +1,9 @@
 """Blobs of a registry: whole, or from where a broken transfer left off."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -14,14 +15,18 @@ from gateway.sources.registry_place import UpstreamRepository
 log = structlog.get_logger(__name__)
 
 MAX_RESUMES: Final = 5
+_PAUSES_SECONDS: Final = (0.5, 1.5)
 _HEAD_NOT_OFFERED: Final = frozenset({400, 405, 501})
+
+Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 
 
 class RegistryBlobs:
     """What a registry hands out by digest. Nothing is verified here but lengths."""
 
-    def __init__(self, asking: RegistryAsking) -> None:
+    def __init__(self, asking: RegistryAsking, sleep: Sleep = asyncio.sleep) -> None:
         self._asking = asking
+        self._sleep = sleep
 
     @asynccontextmanager
     async def open(
@@ -29,7 +34,7 @@ class RegistryBlobs:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The pieces of a blob; entered once the registry has begun to answer."""
         async with AsyncExitStack() as stack:
-            transfer = _Transfer(self._asking, repository, descriptor)
+            transfer = _Transfer(self._asking, repository, descriptor, self._sleep)
             begun = await transfer.begin(stack)
             async with aclosing(transfer.pieces(stack, begun)) as pieces:
                 yield pieces
@@ -48,9 +53,14 @@ class _Transfer:
     """One blob on its way; ``received`` counts what was handed on."""
 
     def __init__(
-        self, asking: RegistryAsking, repository: UpstreamRepository, descriptor: Descriptor
+        self,
+        asking: RegistryAsking,
+        repository: UpstreamRepository,
+        descriptor: Descriptor,
+        sleep: Sleep,
     ) -> None:
         self._asking = asking
+        self._sleep = sleep
         self._repository = repository
         self._descriptor = descriptor
         self._received = 0
@@ -77,10 +87,20 @@ class _Transfer:
                 if not left or self._received == received_before:
                     raise
                 await stack.aclose()
-                rest = await self._resume(stack, error)
+                rest = await self._resume_patiently(stack, error)
                 log.info("blob_resumed", digest=str(self._descriptor.digest), received=self._received)
             else:
                 return
+
+    async def _resume_patiently(self, stack: AsyncExitStack, broken: Unavailable) -> AsyncIterator[bytes]:
+        """Whoever broke off may be restarting: asked again a few times, within seconds."""
+        for pause_seconds in _PAUSES_SECONDS:
+            try:
+                return await self._resume(stack, broken)
+            except Unavailable:
+                await stack.aclose()
+                await self._sleep(pause_seconds)
+        return await self._resume(stack, broken)
 
     async def _resume(self, stack: AsyncExitStack, broken: Unavailable) -> AsyncIterator[bytes]:
         """Ask for the rest; who knows no ranges sends all, of which what was received is dropped."""
