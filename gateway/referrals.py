@@ -22,7 +22,8 @@ from gateway.waiting import Deadlines
 
 log = structlog.get_logger(__name__)
 
-_REMEMBERED: Final = 10_000
+_REMEMBERED_BYTES: Final = 16 << 20
+_DESCRIPTOR_BYTES: Final = 500  # of one without annotations, more or less
 
 _Key = tuple[str, str, str]
 
@@ -48,7 +49,9 @@ class Referrals:
         self._deadlines = deadlines
         self._is_offline = is_offline
         self._flights: Flights[Sequence[Descriptor]] = Flights()
-        self._listed: LRUCache[_Key, tuple[Sequence[Descriptor], float]] = LRUCache(_REMEMBERED)
+        self._listed: LRUCache[_Key, tuple[Sequence[Descriptor], float]] = LRUCache(
+            _REMEMBERED_BYTES, getsizeof=lambda listed: _weight(listed[0])
+        )
 
     async def list(self, route: Route, subject: Digest) -> list[Descriptor]:
         """Return descriptors by digest, upstream's word before ours; nothing upstream is no error."""
@@ -89,7 +92,8 @@ class Referrals:
         """The flight; whoever comes later has its answer, also where nobody waited for it."""
         chain = self._givers(route, giver)
         listed = await ask_in_turn(chain, partial(_referrers, route, subject)) if chain else ()
-        self._listed[key] = (listed, self._now())
+        if _weight(listed) <= _REMEMBERED_BYTES:
+            self._listed[key] = (listed, self._now())
         return listed
 
     def _givers(self, route: Route, giver: str) -> Sequence[Source]:
@@ -98,3 +102,11 @@ class Referrals:
 
 async def _referrers(route: Route, subject: Digest, source: Source) -> Sequence[Descriptor]:
     return await source.referrers(route, subject)
+
+
+def _weight(listed: Sequence[Descriptor]) -> int:
+    """How much memory a list takes, about, in bytes."""
+    annotations = sum(
+        len(key) + len(value) for descriptor in listed for key, value in descriptor.annotations.items()
+    )
+    return _DESCRIPTOR_BYTES * (len(listed) + 1) + 4 * annotations

@@ -18,6 +18,7 @@ from gateway.sources.base import Found, Source
 from gateway.store.catalog import Catalog
 from gateway.store.rows import TagRow
 from gateway.taken import drifted, take
+from gateway.waiting import Span
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ class Search:
         self._catalog = catalog
         self._now = now
         self._conversions: Flights[None] = Flights()
-        self._in_vain_until: LRUCache[Hashable, float] = LRUCache(_REMEMBERED_SEARCHES)
+        self._in_vain: LRUCache[Hashable, Span] = LRUCache(_REMEMBERED_SEARCHES)
 
     async def find(self, route: Route, digest: Digest) -> None:
         """Keep the manifest of this digest, from the first source that has it; raise an outcome."""
@@ -57,18 +58,19 @@ class Search:
         """One search at a time for each target, which speaks for every digest that it did not meet."""
         key = (str(route.target), route.variant.value)
         while True:
-            if self._now() < self._in_vain_until.get(key, 0.0):
+            in_vain = self._in_vain.get(key)
+            if in_vain is not None and in_vain.holds(self._now()):
                 raise self._nothing(route)
             was_running = self._conversions.is_running(key)
             try:
                 await self._conversions.join(key, partial(self._convert_newest, route, digest, source))
             except Missing:
-                self._in_vain_until[key] = self._now() + route.policy.missing_for_seconds
+                self._in_vain[key] = Span(self._now(), route.policy.missing_for_seconds)
                 raise
             if await self._is_kept(route, digest):
                 return
             if not was_running:
-                self._in_vain_until[key] = self._now() + route.policy.missing_for_seconds
+                self._in_vain[key] = Span(self._now(), route.policy.missing_for_seconds)
                 raise self._nothing(route)
 
     def _nothing(self, route: Route) -> Missing:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -41,6 +42,7 @@ def serve(settings: Settings) -> int:
     configure_logs(settings.log_level, settings.log_format)
     for name in settings.ignored:
         log.info("setting_ignored", name=name, reason="injected by Kubernetes for a Service")
+    _raise_file_limit()
     rule_set = read_rules(settings)
     data_dir = DataDir(settings.data_dir, settings.database_url)
     revisions = data_dir.prepare()
@@ -66,6 +68,15 @@ def serve(settings: Settings) -> int:
     finally:
         listener.close()
         data_dir.close()
+
+
+def _raise_file_limit() -> None:
+    """Take all the open files that we may have: each client and each upstream needs one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # macOS says no to what it calls unlimited
+        log.debug("file_limit_kept", soft=soft, hard=hard, reason=str(error))
 
 
 @dataclass(slots=True)

@@ -1,10 +1,13 @@
 """The tags of a repository: what upstream has, joined with what is held."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Final
 
 import structlog
+from cachetools import LRUCache
 
 from gateway.fetch import Fetcher
 from gateway.flights import Flights, Locks
@@ -23,6 +26,8 @@ from gateway.store.rows import TagList
 from gateway.waiting import Deadlines, Pauses, Refusals
 
 log = structlog.get_logger(__name__)
+
+_REMEMBERED_NAMES: Final = 500_000  # of all lists together
 
 
 class TagLists:
@@ -49,6 +54,9 @@ class TagLists:
         self._flights: Flights[TagList] = Flights("tags", locks)
         self._refusals = Refusals(now)
         self._pauses = Pauses(now)
+        self._memory: LRUCache[tuple[str, str], TagList] = LRUCache(
+            _REMEMBERED_NAMES, getsizeof=lambda known: len(known.names) + 1
+        )
 
     async def list(self, route: Route) -> Listed:
         """Return the tags upstream has and those held; only what is known while upstream is away."""
@@ -105,7 +113,16 @@ class TagLists:
         return _stale(known, held)
 
     async def _known(self, route: Route) -> TagList | None:
-        """What was listed before, by a source that this route asks."""
+        """What was listed before, by a source that this route asks; while it is fresh, from memory."""
+        remembered = self._memory.get(_key(route))
+        if remembered is not None and remembered.source in route.chain and self._is_fresh(route, remembered):
+            return remembered
+        known = await self._known_to_all(route)
+        if known is not None and len(known.names) < _REMEMBERED_NAMES:
+            self._memory[_key(route)] = known
+        return known
+
+    async def _known_to_all(self, route: Route) -> TagList | None:
         lists = await self._catalog.find_tag_list(route.target, route.variant.value)
         mine = [one for one in lists if one.source in route.chain]
         return in_force(mine, route.chain, partial(self._is_fresh, route))
@@ -136,8 +153,8 @@ class TagLists:
         is_first = versions.failure is not None and await self._known(route) is None
         if versions.failure is not None and not is_first:
             raise versions.failure
-        names = {_shown(source.name, name) for name in versions.names}
-        listed = TagList(source.name.value, tuple(sorted(names)), versions.confirmed_at)
+        names = _tags(_shown(source.name, name) for name in versions.names)
+        listed = TagList(source.name.value, tuple(names), versions.confirmed_at)
         await self._catalog.keep_tag_list(route.target, route.variant.value, listed)
         return listed
 
@@ -158,12 +175,20 @@ def _offline(route: Route, held: set[str]) -> Listed:
 
 
 def _listed(known: TagList, held: set[str], cache: Cache) -> Listed:
-    return Listed(_tags(held | set(known.names)), cache, known.source, known.confirmed_at)
+    """The known names are sorted: most often what is held is among them, and nothing has to be made."""
+    missing = [tag for tag in held if not _has(known.names, tag) and is_tag(tag)]
+    tags = sorted((*known.names, *missing)) if missing else list(known.names)
+    return Listed(tags, cache, known.source, known.confirmed_at)
+
+
+def _has(names: Sequence[str], tag: str) -> bool:
+    place = bisect_left(names, tag)
+    return place < len(names) and names[place] == tag
 
 
 def _stale(known: TagList | None, held: set[str]) -> Listed:
     return Listed(_tags(held), Cache.STALE) if known is None else _listed(known, held, Cache.STALE)
 
 
-def _tags(names: set[str]) -> Sequence[str]:
-    return sorted(name for name in names if is_tag(name))
+def _tags(names: Iterable[str]) -> Sequence[str]:
+    return sorted({name for name in names if is_tag(name)})

@@ -38,6 +38,20 @@ class Deadlines:
             raise unavailable(f"{what} cannot be kept: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """So long from a time on; a clock that is set back ends it, else it would last for years."""
+
+    since: float
+    seconds: float
+
+    def holds(self, now: float) -> bool:
+        return 0 <= now - self.since < self.seconds
+
+
+_NEVER: Final = Span(0.0, 0.0)
+
+
 class Refusals:
     """Outcomes as OciErrors; «nobody has it» is remembered for ``missing_for``, an outage never.
 
@@ -46,18 +60,18 @@ class Refusals:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._remembered: LRUCache[Hashable, tuple[OciError, float]] = LRUCache(_REMEMBERED)
+        self._remembered: LRUCache[Hashable, tuple[OciError, Span]] = LRUCache(_REMEMBERED)
 
     def raise_remembered(self, key: Hashable) -> None:
-        error, until = self._remembered.get(key, (None, 0.0))
-        if error is not None and self._now() < until:
+        error, span = self._remembered.get(key, (None, _NEVER))
+        if error is not None and span.holds(self._now()):
             raise replace(error)  # an exception raised anew would keep every frame it went through
 
     def remember(self, key: Hashable, route: Route, outcome: Outcome, absent: Situation) -> OciError:
         """Translate an outcome; ``absent`` is what a plain Missing means here."""
         error = refusal(outcome, absent)
         if isinstance(outcome, Missing):
-            self._remembered[key] = (replace(error), self._now() + route.policy.missing_for_seconds)
+            self._remembered[key] = (replace(error), Span(self._now(), route.policy.missing_for_seconds))
         return error
 
 
@@ -66,10 +80,10 @@ class Pauses:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._until: LRUCache[Hashable, float] = LRUCache(_REMEMBERED)
+        self._spans: LRUCache[Hashable, Span] = LRUCache(_REMEMBERED)
 
     def is_on(self, key: Hashable) -> bool:
-        return self._now() < self._until.get(key, 0.0)
+        return self._spans.get(key, _NEVER).holds(self._now())
 
     def begin(self, key: Hashable, route: Route, outcome: Outcome) -> None:
         """As long as upstream asks for; after a definite answer as long as «nobody has it» is remembered.
@@ -78,10 +92,10 @@ class Pauses:
         """
         match outcome:
             case Unavailable(retry_after_seconds=int(seconds)):
-                self._until[key] = self._now() + seconds
+                self._spans[key] = Span(self._now(), seconds)
             case Unavailable(is_rate_limited=True):
-                self._until[key] = self._now() + _UNSAID_SECONDS
+                self._spans[key] = Span(self._now(), _UNSAID_SECONDS)
             case Unavailable() | UnknownHost():
                 pass
             case _:
-                self._until[key] = self._now() + route.policy.missing_for_seconds
+                self._spans[key] = Span(self._now(), route.policy.missing_for_seconds)

@@ -225,7 +225,7 @@ async def test_a_failure_that_cannot_be_read_is_found_out_anew() -> None:
     assert await Flights[str]("pulls", OddLocks(failure="{half a te")).join(KEY, work) == "content"
 
 
-@pytest.mark.parametrize("key", [("a", None), ("a", ("b",)), object()], ids=str)
+@pytest.mark.parametrize("key", [("a", None), ("a", ("b",)), pytest.param(object(), id="an object")], ids=str)
 async def test_a_key_that_no_other_process_would_know_again_is_refused(
     open_flights: Callable[[], Flights[str]], key: Hashable
 ) -> None:

@@ -4,6 +4,7 @@ import json
 from typing import TypeAlias
 
 MAX_DEPTH = 64
+MAX_PARTS = 200_000  # objects and arrays: a few bytes each as text, a hundred times that in memory
 _MAX_INTEGER_DIGITS = 20  # int() of thousands of digits raises, and nothing here counts so far
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -18,10 +19,12 @@ def parse_json(content: bytes, max_size_bytes: int) -> Json:
     """Read UTF-8 JSON, or raise JsonError.
 
     Refused beyond the grammar: NaN and Infinity, a member that stands twice, integers of more than 20
-    digits, nesting deeper than 64.
+    digits, nesting deeper than 64, more than 200,000 objects and arrays.
     """
     if len(content) > max_size_bytes:
         raise JsonError(f"larger than {max_size_bytes} bytes")
+    if content.count(b"{") + content.count(b"[") > MAX_PARTS:
+        raise JsonError(f"of more than {MAX_PARTS} parts")
     try:
         value = _load(content.decode())  # json.loads would take UTF-16 as well
     except JsonError:

@@ -20,6 +20,7 @@ from gateway.oci.media_types import (
 )
 
 MAX_SIZE_BYTES = 4 * 1024 * 1024
+MAX_EDGES = 5_000  # each is a row of the catalog; the largest images have some hundred
 _IMAGE_MANIFESTS = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 _IMAGE_INDEXES = frozenset({OCI_IMAGE_INDEX, DOCKER_MANIFEST_LIST})
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
@@ -173,6 +174,8 @@ def _edges(members: Members, name: str, kind: EdgeKind) -> tuple[Edge, ...]:
         return ()
     if not isinstance(found, list):
         raise ManifestError(f"{name} is no list")
+    if len(found) > MAX_EDGES:
+        raise ManifestError(f"{name} has more than {MAX_EDGES} entries")
     return tuple(Edge(kind, _descriptor(item, f"{name}[{place}]")) for place, item in enumerate(found))
 
 

@@ -24,6 +24,9 @@ _GZIP = 16 + zlib.MAX_WBITS
 _INFLATE_BYTES = 256 * 1024
 _MAX_RETRY_AFTER_SECONDS = 3600
 _MAX_REFUSAL_BYTES = 16 * 1024
+_CRUMBS = 64  # so many pieces in a row the loop takes without letting anybody else in
+_LEAST_PIECE_BYTES = 128  # on average; each piece costs the loop as much as a large one
+_GRACE_PIECES = 2_000
 _VALIDATOR = re.compile(r"[ -~]{1,1024}")  # what may be sent back as it came
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -162,9 +165,14 @@ class Answer:
     async def _raw(self, total_seconds: float | None) -> AsyncIterator[bytes]:
         attempt, pieces = self._attempt, self._response.aiter_raw()
         started, waited_before = attempt.origin.monotonic(), attempt.waited_seconds
+        count, received_before = 0, attempt.received_bytes
         with attempt.reading():
             while chunk := await self._next(pieces):
                 attempt.received_bytes += len(chunk)
+                count += 1
+                self._require_pieces(count, attempt.received_bytes - received_before)
+                if not count % _CRUMBS:  # what is buffered comes without a pause
+                    await asyncio.sleep(0)
                 self._require_pace(attempt.waited_seconds - waited_before)
                 self._require_end(attempt.origin.monotonic() - started, total_seconds)
                 self._observe(self.url, attempt.received_bytes, self.content_length)
@@ -183,6 +191,11 @@ class Answer:
         limits = self._attempt.origin.limits
         if self.bytes_received < (waited_seconds - limits.grace_seconds) * limits.least_bytes_per_second:
             self._fail_as_too_slow(waited_seconds)
+
+    def _require_pieces(self, count: int, received: int) -> None:
+        """A body in chunks of a byte each costs us minutes where its sender pays nothing."""
+        if count > _GRACE_PIECES and received < count * _LEAST_PIECE_BYTES:
+            raise Corrupt(f"{self.name} sends its content in crumbs", "bad_encoding")
 
     def _require_end(self, seconds: float, total_seconds: float | None) -> None:
         if total_seconds is not None and seconds > total_seconds:

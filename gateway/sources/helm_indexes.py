@@ -130,7 +130,7 @@ class HelmIndexes:
         url = self._key(route)
         held = await self._held(url)
         now = self._now()
-        if held is not None and now - held.shelved.forced_at < route.policy.missing_for_seconds:
+        if held is not None and 0 <= now - held.shelved.forced_at < route.policy.missing_for_seconds:
             return None
         if held is not None:
             await self._note_forced(held.shelved, now)

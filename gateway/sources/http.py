@@ -198,7 +198,7 @@ class Http:
         if response.status_code in (429, 503) and retry_after_seconds is not None:
             attempt.end(Ending.PUT_OFF)
             attempt.origin.wait(retry_after_seconds, is_rate_limited=response.status_code == 429)
-        attempt.end(Ending.ANSWERED if _is_well(response) else Ending.FAILED)
+        attempt.end(_ending_with(response, destination))
         return Answer(
             url=destination.url,
             name=destination.name,
@@ -292,6 +292,13 @@ def _on_hop(hop: int) -> Iterator[None]:
         if hop == 0:
             raise
         raise Unavailable(error.message) from error
+
+
+def _ending_with(response: httpx.Response, destination: Destination) -> Ending:
+    """What a foreign host answers to who was sent there says nothing of it: who sent us chose the URL."""
+    if _is_well(response):
+        return Ending.ANSWERED
+    return Ending.FAILED if destination.is_own else Ending.NOTHING_LEARNT
 
 
 def _is_well(response: httpx.Response) -> bool:

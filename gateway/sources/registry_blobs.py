@@ -97,7 +97,9 @@ class _Transfer:
         for pause_seconds in _PAUSES_SECONDS:
             try:
                 return await self._resume(stack, broken)
-            except Unavailable:
+            except Unavailable as error:
+                if error is broken:  # an answer came: there is no rest to be had
+                    raise
                 await stack.aclose()
                 await self._sleep(pause_seconds)
         return await self._resume(stack, broken)

@@ -45,6 +45,7 @@ class ListLimits:
     pages: int = 1_000
     tags: int = 100_000
     referrers: int = 10_000
+    referrers_bytes: int = MAX_SIZE_BYTES  # of all pages together: the answer to a client is one document
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +110,13 @@ class RegistryClient:
     async def referrers(self, repository: UpstreamRepository, subject: Digest) -> Sequence[Descriptor]:
         """What refers to ``subject``: by the referrers API, or by the tag that stands for it without one."""
         found: dict[Digest, Descriptor] = {}
+        left_bytes = self._limits.referrers_bytes
         async for page in self._pages(repository, f"referrers/{subject}", None, _NO_REFERRERS_API):
             if page.media_type != OCI_IMAGE_INDEX:
                 return await self._referrers_by_tag(repository, subject)
+            left_bytes -= len(page.content)
+            if left_bytes < 0:
+                raise Corrupt(f"{repository} lists more referrers than are read", "too_large")
             parsed = await _quickly(page.content, partial(_read_index, page.content, str(subject)))
             found |= {edge.descriptor.digest: edge.descriptor for edge in parsed.edges}
             if len(found) > self._limits.referrers:

@@ -28,13 +28,17 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a URL is really dialled, and with what. ``name`` is what clients may be told of it."""
+    """Where a URL is really dialled, and with what. ``name`` is what clients may be told of it.
+
+    ``is_own``: the target's own place, or one that is trusted with it; not one that it merely points at.
+    """
 
     url: HttpUrl
     name: str
     authorization: str | None = field(default=None, repr=False)
     may_be_private: bool = False
     tls: TlsFiles = TlsFiles()
+    is_own: bool = True
 
 
 class Transports:

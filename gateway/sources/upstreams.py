@@ -111,12 +111,13 @@ class Upstreams:
 
     def _unlisted(self, url: HttpUrl, target: Target, own: Upstream | None) -> Destination:
         login = self._login(url, target) if own is None and url.path.startswith(f"{API}/") else None
-        return Destination(url, url.host, login, self.may_dial_private, self._tls(None))
+        is_own = url.host == target.host
+        return Destination(url, url.host, login, self.may_dial_private, self._tls(None), is_own)
 
     def _listed(self, url: HttpUrl, upstream: Upstream, target: Target) -> Destination:
         if not self._is_trusted(upstream, target):
             tls = replace(self._tls(upstream), cert_file=None, key_file=None)
-            return Destination(url, upstream.key, None, self.may_dial_private, tls)
+            return Destination(url, upstream.key, None, self.may_dial_private, tls, is_own=False)
         authorization = self._authorization(upstream)
         if authorization is None and url.path.startswith(f"{API}/"):
             authorization = self._login(url, target)

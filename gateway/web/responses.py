@@ -17,6 +17,7 @@ Headers = list[tuple[bytes, bytes]]
 
 IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
 _READ_BYTES = 1 << 20
+_BODY_PIECE_BYTES = 64 << 10
 _STALL_SECONDS = 60.0
 _LOOP = (LOOP_HEADER[0].lower().encode(), LOOP_HEADER[1].encode())
 _ALWAYS = ((b"docker-distribution-api-version", b"registry/2.0"), (b"x-content-type-options", b"nosniff"))
@@ -94,7 +95,7 @@ async def send_answer(
 ) -> None:
     """Send an answer; stop, without an error, when ``receive`` tells that the client has gone.
 
-    Raise TimeoutError for a reader that takes no piece of a blob for ``stall_seconds``.
+    Raise TimeoutError for a reader that takes nothing of something large for ``stall_seconds``.
     """
     start = {"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, *_ALWAYS]}
     if isinstance(answer, BlobAnswer):
@@ -109,7 +110,20 @@ async def send_answer(
             answer.blob.close()
         return
     await send(start)
-    await send({"type": "http.response.body", "body": b"" if is_head else answer.body})
+    body = b"" if is_head else answer.body
+    if len(body) > _BODY_PIECE_BYTES:
+        body = await _send_all_but_the_end(send, body, stall_seconds)
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _send_all_but_the_end(send: Send, body: bytes, stall_seconds: float) -> bytes:
+    """A reader that takes nothing for ``stall_seconds`` holds neither the body nor the connection."""
+    end = (len(body) - 1) // _BODY_PIECE_BYTES * _BODY_PIECE_BYTES
+    for start in range(0, end, _BODY_PIECE_BYTES):
+        async with asyncio.timeout(stall_seconds):
+            piece = body[start : start + _BODY_PIECE_BYTES]
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    return body[end:]
 
 
 async def _until_gone(sending: Coroutine[None, None, None], receive: Receive) -> None:

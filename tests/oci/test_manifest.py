@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.oci import media_types
-from gateway.oci.decoding import JsonError, parse_json
+from gateway.oci.decoding import MAX_PARTS, JsonError, parse_json
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import (
+    MAX_EDGES,
     MAX_SIZE_BYTES,
     Edge,
     EdgeKind,
@@ -225,3 +226,20 @@ def test_any_value_anywhere_is_read_or_refused(name: str, value: object, is_inde
     content = encode(INDEX if is_index else OWN, **{name: value})
     with suppress(ManifestError):
         assert parse_manifest(content, None).media_type in KINDS
+
+
+def test_more_parts_than_any_manifest_has_are_refused_before_they_are_read() -> None:
+    content = b'{"schemaVersion":2,"x":[' + b"[]," * MAX_PARTS + b"[]]}"
+    with pytest.raises(ManifestError, match="parts"):
+        parse_manifest(content, media_types.OCI_MANIFEST)
+
+
+@pytest.mark.parametrize("count", [MAX_EDGES, MAX_EDGES + 1])
+def test_an_index_has_so_many_entries_at_most(count: int) -> None:
+    entry = {"mediaType": media_types.OCI_MANIFEST, "digest": f"sha256:{'0' * 64}", "size": 1}
+    content = json.dumps({"schemaVersion": 2, "manifests": [entry] * count}).encode()
+    if count <= MAX_EDGES:
+        assert len(parse_manifest(content, media_types.OCI_IMAGE_INDEX).edges) == count
+    else:
+        with pytest.raises(ManifestError, match="entries"):
+            parse_manifest(content, media_types.OCI_IMAGE_INDEX)

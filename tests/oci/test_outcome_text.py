@@ -18,6 +18,7 @@ from gateway.oci.outcomes import (
     Skipped,
     Unavailable,
     UnknownHost,
+    Withheld,
 )
 
 EVERY_KIND = [
@@ -25,6 +26,7 @@ EVERY_KIND = [
     MissingName("no such repository"),
     UnknownHost("charts.example.com has no address", is_refused=True),
     NotThisKind("a host that is none"),
+    Withheld("not for everyone"),
     Skipped("not for this route"),
     Denied("401"),
     Unavailable("timed out", 7, is_rate_limited=True),

@@ -188,3 +188,20 @@ async def _validator(value: str) -> str | None:
     ):
         assert got.validator("last-modified") is None
         return got.validator("etag")
+
+
+@pytest.mark.anyio
+async def test_a_body_in_crumbs_is_refused_and_lets_others_in_meanwhile() -> None:
+    """A byte a chunk: what is read of it costs us a thousand times what it costs its sender."""
+    crumbs = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n"
+    async with raw_server(saying(crumbs)) as server, asking() as http:
+        with pytest.raises(Corrupt, match="crumbs"):
+            await fetched(http, server.url())
+
+
+@pytest.mark.anyio
+async def test_pieces_of_an_honest_size_may_be_many() -> None:
+    pieces = b"".join(b"%x\r\n%b\r\n" % (200, b"x" * 200) for _ in range(5_000))
+    said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces + b"0\r\n\r\n"
+    async with raw_server(saying(said)) as server, asking() as http:
+        assert len(await fetched(http, server.url())) == 1_000_000

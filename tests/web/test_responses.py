@@ -225,3 +225,31 @@ def test_json_is_utf_8_with_its_length_in_bytes() -> None:
     answer = json_answer({"name": "café"})
     assert answer.body == '{"name":"café"}'.encode()
     assert headers_of(answer)["content-length"] == "16"
+
+
+async def test_who_takes_nothing_of_a_large_manifest_is_let_go() -> None:
+    sent: list[MutableMapping[str, object]] = []
+
+    async def stalled(message: MutableMapping[str, object]) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    answer = body_answer(200, b"text/plain", bytes(1 << 20), [])
+    with pytest.raises(TimeoutError):
+        await send_answer(stalled, answer, is_head=False, stall_seconds=0.01)
+    assert len(sent) == 2
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1 << 20])
+async def test_a_body_in_memory_arrives_whole_whatever_its_size(size: int) -> None:
+    content = bytes(index % 251 for index in range(size))
+    sent: list[MutableMapping[str, object]] = []
+
+    async def send(message: MutableMapping[str, object]) -> None:
+        sent.append(message)
+
+    await send_answer(send, body_answer(200, b"text/plain", content, []), is_head=False)
+    bodies = [message for message in sent if message["type"] == "http.response.body"]
+    assert b"".join(bytes(message["body"]) for message in bodies) == content  # type: ignore[call-overload]
+    assert [bool(message.get("more_body")) for message in bodies] == [True] * (len(bodies) - 1) + [False]
