@@ -110,7 +110,8 @@ def test_the_shipped_file_says_what_happens_anyway() -> None:
 
 def test_the_shipped_example_of_an_upstream_is_valid_when_uncommented() -> None:
     text = re.sub(r"(?m)^  # ", "  ", SHIPPED.read_text(encoding="utf-8"))
-    assert set(load_rules(text).upstreams) == {"charts.corp.example", "charts.old.example"}
+    expected = {"charts.corp.example", "registry.corp.example", "charts.old.example"}
+    assert set(load_rules(text).upstreams) == expected
 
 
 def test_every_key_goes_where_it_belongs() -> None:
