@@ -15,6 +15,8 @@ from gateway.settings import Settings, load_settings
 from gateway.store.data_dir import DataDir
 from tests.web.live import App, ask_app
 
+pytestmark = pytest.mark.slow  # real files, sockets and processes
+
 RULES = """\
 version: 1
 egress: {mode: allowlist}

@@ -16,6 +16,8 @@ from tests.composed import FakeDns, upstream
 from tests.sources.asking import TARGET, EveryoneMay, asking, fetched
 from tests.sources.raw_server import Say, Script, answer, raw_server, saying
 
+pytestmark = pytest.mark.slow  # real files, sockets and processes
+
 GOOD = answer(b"good")
 AUTH_LIKE = {"authorization", "cookie", "proxy-authorization", "x-jfrog-art-api", "private-token"}
 

@@ -11,7 +11,7 @@ from gateway.oci.digest import Digest
 from gateway.store.blobs import WITHHELD_BYTES, BlobWriter, DigestMismatch, OpenBlob, TransferBroken
 from gateway.store.blobs_directory import DirectoryBlobs
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 CONTENT = os.urandom(100_000)
 WANTED = Digest.of(CONTENT)

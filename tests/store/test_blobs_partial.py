@@ -14,7 +14,7 @@ from gateway.oci.digest import Digest
 from gateway.store.blobs import StorageFailed, TransferBroken, read_whole
 from gateway.store.blobs_directory import DirectoryBlobs
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 MIB = 1 << 20
 CONTENT = bytes(range(256)) * (3 * MIB // 256)

@@ -11,7 +11,7 @@ from gateway.store.generation import LocalGeneration
 from gateway.store.rows import KnownRegistry, Right, TagList, TagRow
 from tests.store.samples import NAME, OTHER, TARGET, sample
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 TAG = (TARGET, "plain", "1.2.3")
 SEEN = Digest.of(b"seen upstream")

@@ -16,6 +16,8 @@ from gateway.store.locks import FileLocks
 from gateway.store.locks_postgres import PostgresLocks
 from tests.postgres import Cluster
 
+pytestmark = pytest.mark.slow  # real files, sockets and processes
+
 _HOLDER = """
 import fcntl
 import sys

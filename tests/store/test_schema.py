@@ -16,6 +16,8 @@ from gateway.store.schema import SchemaError, is_current, migrate_sqlite
 from gateway.store.tables import metadata, tags
 from tests.store.tracing import require_strace
 
+pytestmark = pytest.mark.slow  # real files, sockets and processes
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
