@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 
 from gateway.oci.digest import Digest
-from gateway.oci.outcomes import Missing, MissingName, UnknownHost, Withheld
+from gateway.oci.outcomes import Missing, MissingName, UnknownHost, is_deletion
 from gateway.rules.freshness import Standing, in_force, standing
 from gateway.rules.model import Deleted, Drift, SourceName
 from gateway.rules.route import Route
@@ -49,6 +49,10 @@ class Fetcher:
         chain = [self._sources[name] for name in route.chain if name in self._sources]
         return sorted(chain, key=lambda source: source.name != first)
 
+    def is_troubled(self, route: Route, giver: str) -> bool:
+        """Whether who gave what is held failed the last time, or keeps somebody waiting just now."""
+        return any(source.is_troubled(route) for source in self.chain(route, giver)[:1])
+
     async def ask(self, route: Route, ask: Callable[[Source], Awaitable[T]], first: str | None = None) -> T:
         """Ask the route's chain; where nobody knows the name, what was learnt of upstream is in doubt."""
         chain = self.chain(route, first)
@@ -85,7 +89,7 @@ class Fetcher:
         try:
             return await self.ask(route, partial(self._refresh_at, route, tag, held), first)
         except Missing as error:
-            if held is not None and not isinstance(error, UnknownHost | Withheld):
+            if held is not None and is_deletion(error):
                 await self._deleted_upstream(route, held.row, error)
             raise
 
@@ -122,7 +126,7 @@ class Fetcher:
         if keeps_old and found.compares is Comparable.ARCHIVE:
             return await self._confirm(route, offer, _own_digest(offer), found.upstream_digest)
         row, kept = await take(route, held.row.tag, offer.source, found, self._now())
-        if is_same_chart(held.manifest, kept.manifest):
+        if is_same_chart(held.manifest, kept):
             return await self._confirm(route, offer, row.upstream_digest, None)
         if keeps_old:
             await self._catalog.keep_untagged(row, kept)

@@ -16,7 +16,7 @@ from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.manifest import Manifest
-from gateway.oci.outcomes import Missing, Outcome, Unavailable, UnknownHost, Withheld
+from gateway.oci.outcomes import Outcome, Unavailable, is_deletion
 from gateway.oci.reference import Reference
 from gateway.oci.repository import Repository
 from gateway.oci.target import Target
@@ -228,12 +228,10 @@ class Puller:
         is_little_past = self._fetcher.standing(route, held.row) is Standing.JUST_STALE
         if is_little_past or self._late.get(route.target.place, False):
             return True
-        return any(source.is_troubled(route) for source in self._fetcher.chain(route, held.row.source)[:1])
+        return self._fetcher.is_troubled(route, held.row.source)
 
     def _raise_deletion(self, route: Route, tag: str, error: Exception) -> None:
-        if not isinstance(error, Missing) or isinstance(error, UnknownHost | Withheld):
-            return
-        if route.policy.deleted is Deleted.DROP:
+        if is_deletion(error) and route.policy.deleted is Deleted.DROP:
             raise self._refusals.remember(
                 _key(route, tag), route, error, Situation.MANIFEST_NOT_KNOWN
             ) from error
@@ -299,7 +297,7 @@ def _is_open_to_all(route_of: Callable[[Repository], Route], target: Target) -> 
 
 
 def _key(route: Route, reference: str) -> tuple[str, str, str]:
-    return (str(route.target), route.variant.value, reference)
+    return (*route.cache_key, reference)
 
 
 def _pulled(held: HeldManifest, cache: Cache) -> Pulled:

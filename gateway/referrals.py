@@ -70,7 +70,7 @@ class Referrals:
 
     async def _upstream(self, route: Route, subject: Digest, giver: str) -> Sequence[Descriptor] | None:
         """What upstream listed last, anew where that is due; None where nobody could answer yet."""
-        key = (str(route.target), route.variant.value, str(subject))
+        key = (*route.cache_key, str(subject))
         listed, asked_at = self._listed.get(key, (None, float("-inf")))
         if 0 <= self._now() - asked_at < route.policy.fresh_for_seconds:
             return listed

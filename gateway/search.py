@@ -56,7 +56,7 @@ class Search:
 
     async def _convert_until(self, route: Route, digest: Digest, source: Source) -> None:
         """One search at a time for each target, which speaks for every digest that it did not meet."""
-        key = (str(route.target), route.variant.value)
+        key = route.cache_key
         while True:
             in_vain = self._in_vain.get(key)
             if in_vain is not None and in_vain.holds(self._now()):

@@ -69,14 +69,16 @@ class TagLists:
             known = None
         if known is not None and state is Standing.FRESH:
             return _listed(known, held, Cache.HIT)
-        key = _key(route)
+        key = route.cache_key
         if not held and known is None:
             self._refusals.raise_remembered(key)
         elif self._pauses.is_on(key):
             return _stale(known, held)
         cache = Cache.JOINED if self._flights.is_running(key) else Cache.MISS if known is None else Cache.HIT
         flight = self._flights.launch(key, partial(self._refresh, route, self._now()))
-        if known is not None and (state is Standing.JUST_STALE or self._is_troubled(route, known)):
+        if known is not None and (
+            state is Standing.JUST_STALE or self._fetcher.is_troubled(route, known.source)
+        ):
             return _listed(known, held, Cache.STALE)
         if not held and known is None:
             return await self._cold(route, flight, cache)
@@ -85,16 +87,12 @@ class TagLists:
     async def drain(self) -> None:
         await self._flights.drain()
 
-    def _is_troubled(self, route: Route, known: TagList) -> bool:
-        """Whether who gave the list failed the last time, or keeps somebody waiting just now."""
-        return any(source.is_troubled(route) for source in self._fetcher.chain(route, known.source)[:1])
-
     async def _cold(self, route: Route, flight: asyncio.Task[TagList], cache: Cache) -> Listed:
         try:
             async with self._deadlines.patience(f"the tags of {route.name}"):
                 return _listed(await asyncio.shield(flight), set(), cache)
         except Outcome as error:
-            raise self._refusals.remember(_key(route), route, error, Situation.NAME_NOT_KNOWN) from error
+            raise self._refusals.remember(route.cache_key, route, error, Situation.NAME_NOT_KNOWN) from error
 
     async def _briefly(
         self,
@@ -114,12 +112,12 @@ class TagLists:
 
     async def _known(self, route: Route) -> TagList | None:
         """What was listed before, by a source that this route asks; while it is fresh, from memory."""
-        remembered = self._memory.get(_key(route))
+        remembered = self._memory.get(route.cache_key)
         if remembered is not None and remembered.source in route.chain and self._is_fresh(route, remembered):
             return remembered
         known = await self._known_to_all(route)
         if known is not None and len(known.names) < _REMEMBERED_NAMES:
-            self._memory[_key(route)] = known
+            self._memory[route.cache_key] = known
         return known
 
     async def _known_to_all(self, route: Route) -> TagList | None:
@@ -141,7 +139,7 @@ class TagLists:
         try:
             return await self._fetcher.ask(route, partial(self._ask, route))
         except Outcome as error:
-            self._pauses.begin(_key(route), route, error)
+            self._pauses.begin(route.cache_key, route, error)
             raise
 
     def _needs_no_asking(self, route: Route, known: TagList, asked_at: float) -> bool:
@@ -157,10 +155,6 @@ class TagLists:
         listed = TagList(source.name.value, tuple(names), versions.confirmed_at)
         await self._catalog.keep_tag_list(route.target, route.variant.value, listed)
         return listed
-
-
-def _key(route: Route) -> tuple[str, str]:
-    return (str(route.target), route.variant.value)
 
 
 def _shown(source: str, version: str) -> str:

@@ -68,10 +68,10 @@ def chart_layer(manifest: Manifest) -> Digest | None:
     return _layer(parse_manifest(manifest.content, manifest.media_type))
 
 
-def is_same_chart(one: Manifest, other: Manifest) -> bool:
+def is_same_chart(held: Manifest, kept: KeptManifest) -> bool:
     """Whether two manifests are the same Helm chart, however each describes it."""
-    layer = chart_layer(one)
-    return layer is not None and layer == chart_layer(other)
+    layer = _layer(kept.parsed)
+    return layer is not None and layer == chart_layer(held)
 
 
 def drifted(row: TagRow, found: Found) -> Digest | None:

@@ -1,6 +1,7 @@
 """How asking a source can fail; everything below the verbs speaks these."""
 
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 
 @dataclass(eq=False)
@@ -61,3 +62,8 @@ class Corrupt(Outcome):
     """An answer came, and its bytes are wrong; ``reason`` is one word for programs."""
 
     reason: str = "corrupt"
+
+
+def is_deletion(error: Exception) -> TypeGuard[Missing]:
+    """Whether upstream itself says that what it had is gone, and not its host, or our lack of a login."""
+    return isinstance(error, Missing) and not isinstance(error, UnknownHost | Withheld)

@@ -43,6 +43,11 @@ class Route:
     chartproxy: str | None = None
     access: Access = Access.ANONYMOUS
 
+    @property
+    def cache_key(self) -> tuple[str, str]:
+        """What the cache belongs to, in words that every process has for it."""
+        return (str(self.target), self.variant.value)
+
 
 def route(rule_set: RuleSet, repository: Repository) -> Route:
     """Return the route of a name, or raise OciError NAME_NOT_KNOWN or DENIED."""

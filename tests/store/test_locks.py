@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.store.locks import FileLocks
+from tests.store.lock_holder import Holder
 from tests.store.open_files import open_below, the_file_in, until_open
 
 pytestmark = pytest.mark.anyio
@@ -33,25 +34,6 @@ def replace_by_file(folder: Path) -> None:
     the_file_in(folder).unlink()
     folder.rmdir()
     folder.write_bytes(b"")
-
-
-class Holder:
-    """A task that holds a lock until told to end, and leaves a failure where it has one."""
-
-    def __init__(self, locks: FileLocks, key: str = "a", failure: str = "") -> None:
-        self.holds = asyncio.Event()
-        self.end = asyncio.Event()
-        self.found: str | None = None
-        self._failure = failure
-        self.task = asyncio.create_task(self._hold(locks, key))
-
-    async def _hold(self, locks: FileLocks, key: str) -> None:
-        async with locks.hold(key) as hold:
-            self.found = hold.failure
-            self.holds.set()
-            await self.end.wait()
-            if self._failure:
-                hold.leave(self._failure)
 
 
 async def waiting(folder: Path, *holders: Holder) -> None:

@@ -14,6 +14,7 @@ from gateway.oci.postgres_url import PostgresUrl
 from gateway.store.locks_postgres import PostgresLocks
 from gateway.store.postgres import open_single
 from tests.postgres import Cluster
+from tests.store.lock_holder import Holder
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -47,25 +48,6 @@ async def open_locks(postgres_url: PostgresUrl, sleep: Sleep) -> AsyncIterator[C
     yield another
     for locks in opened:
         locks.close()
-
-
-class Holder:
-    """A task that holds a lock until told to end, and leaves a failure where it has one."""
-
-    def __init__(self, locks: PostgresLocks, key: str = "a", failure: str = "") -> None:
-        self.holds = asyncio.Event()
-        self.end = asyncio.Event()
-        self.found: str | None = None
-        self._failure = failure
-        self.task = asyncio.create_task(self._hold(locks, key))
-
-    async def _hold(self, locks: PostgresLocks, key: str) -> None:
-        async with locks.hold(key) as hold:
-            self.found = hold.failure
-            self.holds.set()
-            await self.end.wait()
-            if self._failure:
-                hold.leave(self._failure)
 
 
 async def have_waited(sleep: Sleep, *holders: Holder) -> None:
