@@ -20,7 +20,7 @@ from gateway.oci.target import Target
 from gateway.pull import Parts, Puller
 from gateway.pulled import Cache
 from gateway.rules.model import Access, Policy, SourceName
-from gateway.rules.route import Route, Variant
+from gateway.rules.route import PLAIN, Route
 from gateway.store.blobs import MemoryBlobs, OpenBlob
 from gateway.store.catalog import Catalog
 from gateway.store.engine import Engines
@@ -141,7 +141,7 @@ def route_with(
 
     def route_of(name: Repository) -> Route:
         granted = access.get(name.name, Access.ANONYMOUS)
-        return Route(name, Target(name), Variant.PLAIN, None, policy, tuple(chain), access=granted)
+        return Route(name, Target(name), PLAIN, None, policy, tuple(chain), access=granted)
 
     return route_of
 

@@ -1,8 +1,8 @@
 """From the name that was asked for to the place upstream, and the policy that holds there."""
 
 import re
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.repository import Repository
@@ -17,11 +17,26 @@ _LABEL = r"(?=[a-z0-9-]{1,63}\.)[a-z0-9](?:-*[a-z0-9])*"
 _PUBLIC_HOST = re.compile(rf"(?:{_LABEL}\.)+(?:[a-z]{{2,63}}|xn--[a-z0-9-]{{1,59}})")
 
 
-class Variant(StrEnum):
-    """Two answers about one target that are never the same content."""
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One of several answers about a target, never the same content; ``value`` is its word in the catalog."""
 
-    PLAIN = "plain"
-    PROVENANCE = "provenance"
+    value: str
+
+    def __str__(self) -> str:
+        return self.value
+
+
+PLAIN: Final = Variant("plain")
+PROVENANCE: Final = Variant("provenance")
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """On behalf of which target upstream is asked, and under which rules."""
+
+    target: Target
+    rules: RuleSet = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,11 @@ class Route:
     is_registry_guessed: bool = False
     chartproxy: str | None = None
     access: Access = Access.ANONYMOUS
+    rules: RuleSet = field(default_factory=RuleSet, compare=False, repr=False)
+
+    @property
+    def errand(self) -> Errand:
+        return Errand(self.target, self.rules)
 
     @property
     def cache_key(self) -> tuple[str, str]:
@@ -69,13 +89,14 @@ def route(rule_set: RuleSet, repository: Repository) -> Route:
     return Route(
         name=repository,
         target=target,
-        variant=Variant.PROVENANCE if policy.provenance else Variant.PLAIN,
+        variant=PROVENANCE if policy.provenance else PLAIN,
         upstream=upstream,
         policy=policy,
         chain=chain.sources,
         is_registry_guessed=chain.is_registry_guessed,
         chartproxy=chain.chartproxy,
         access=_access(upstream, chain, has_login=has_login),
+        rules=rule_set,
     )
 
 

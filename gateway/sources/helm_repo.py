@@ -24,7 +24,7 @@ from gateway.oci.outcomes import Corrupt, Missing, MissingName, Outcome, Unavail
 from gateway.oci.registry_url import SCHEME as OCI_SCHEME
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
 from gateway.rules.model import DigestMismatch, SourceName
-from gateway.rules.route import Route, Variant
+from gateway.rules.route import PROVENANCE, Route
 from gateway.sources.answers import Answer
 from gateway.sources.base import Comparable, Fetched, Found, Sink, Versions
 from gateway.sources.helm_indexes import Ask, ChartView, HelmIndexes
@@ -200,7 +200,7 @@ class HelmRepo:
 
     async def _provenance(self, route: Route, archive_url: HttpUrl) -> Descriptor | None:
         """The .prov file beside the archive, where the route wants one and there is one of honest size."""
-        if route.variant is not Variant.PROVENANCE:
+        if route.variant != PROVENANCE:
             return None
         url = parse_upstream_url(f"{archive_url.origin}{archive_url.path}.prov")
         try:

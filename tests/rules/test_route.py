@@ -8,7 +8,7 @@ from gateway.oci.errors import OciError, Situation
 from gateway.oci.repository import Repository
 from gateway.rules.load import load_rules
 from gateway.rules.model import Policy, RuleSet
-from gateway.rules.route import Route, Variant, route, unknown_host_message
+from gateway.rules.route import PLAIN, PROVENANCE, Route, route, unknown_host_message
 
 NO_RULES = RuleSet()
 RULES = load_rules("""
@@ -49,7 +49,7 @@ def test_a_name_without_a_rule_is_its_own_target() -> None:
     name = Repository.parse("argoproj.github.io/argo-helm/argo-cd")
     found = route(NO_RULES, name)
     assert found.name == found.target.repository == name
-    assert (found.variant, found.upstream, found.policy) == (Variant.PLAIN, None, Policy())
+    assert (found.variant, found.upstream, found.policy) == (PLAIN, None, Policy())
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_the_policy_is_the_upstreams_over_the_defaults() -> None:
 
 
 def test_provenance_is_another_variant() -> None:
-    assert route(RULES, Repository.parse("charts.corp.example/team-a/x")).variant is Variant.PROVENANCE
+    assert route(RULES, Repository.parse("charts.corp.example/team-a/x")).variant == PROVENANCE
 
 
 def test_a_denial_of_an_upstream_is_told_in_its_words() -> None:
