@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 
-from bench import big, blobs, cold, convert, dead, hung, lag, stampede, start, warm
+from bench import big, blobs, cold, convert, dead, hung, lag, reloads, rules, stampede, start, warm
 from bench.figures import Figure, as_table
 
 BENCHES = {
@@ -14,6 +14,8 @@ BENCHES = {
     "start": start.run,
     "lag": lag.run,
     "convert": convert.run,
+    "rules": rules.run,
+    "reloads": reloads.run,
     "stampede": stampede.run,
     "hung": hung.run,
     "dead": dead.run,

@@ -22,7 +22,7 @@ from bench.gateways import environment
 from bench.processes import first_line, started
 from bench.upstream import Upstream
 from gateway import hypercorn_fit
-from gateway.app import compose, create_app, read_rules
+from gateway.app import compose, create_app, rule_desk
 from gateway.listener import bind
 from gateway.logs import configure_logs
 from gateway.serve import GRACE_SECONDS, tune_interpreter
@@ -96,7 +96,7 @@ class _Sampler:
 async def main(settings: Settings) -> None:
     data_dir = DataDir(settings.data_dir)
     data_dir.prepare()
-    app = create_app(compose(settings, data_dir, read_rules(settings)))
+    app = create_app(compose(settings, data_dir, rule_desk(settings, data_dir).start()))
     tune_interpreter()
     listener = bind(settings.host, settings.port)
     print(listener.getsockname()[1], flush=True)

@@ -1,24 +1,27 @@
 """The composition root: settings become parts become an ASGI app; the one module that knows every room."""
 
+import asyncio
 import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.readers import admit_anyone
+from gateway.explain import Explainer
 from gateway.logs import access_log
-from gateway.pull import Parts, Puller
-from gateway.rules.load import load_rules
-from gateway.rules.model import EgressMode, RuleSet
-from gateway.rules.route import Route, route
+from gateway.parts import Parts
+from gateway.pull import Puller
+from gateway.rule_following import Follower, Switch, Watcher
+from gateway.rule_revisions import InForce, RuleDesk, RuleReader, RulesFile
+from gateway.rules.route import Route
 from gateway.settings import Settings
+from gateway.settings_values import RulesEditedIn
 from gateway.sources.assembly import Keeping, Sources, open_sources
-from gateway.sources.credentials import Secrets, docker_logins, verify
+from gateway.sources.credentials import Secrets
 from gateway.sources.egress import Resolver, resolve
 from gateway.sources.http import Http, HttpLimits, Observer, unobserved
 from gateway.sources.transports import Transports, verify_guard
@@ -31,12 +34,14 @@ from gateway.store.generation import Generation
 from gateway.store.index_shelf import IndexShelf
 from gateway.store.instance import instance_id
 from gateway.store.memory import Memory
+from gateway.store.revisions import RevisionOrigin
+from gateway.web.forwarded import HostOf
 from gateway.web.gate import Gate
-from gateway.web.health import health_routes
-from gateway.web.registry import registry_app
+from gateway.web.health import RulesTold, health_routes
+from gateway.web.registry import Identity, registry_app
 
 _MEMORY_BYTES = 32 << 20
-_ROUTES = 10_000
+_FROM_FILES = frozenset({RevisionOrigin.FILE, RevisionOrigin.ROLLBACK})
 
 
 def version() -> str:
@@ -48,7 +53,8 @@ class Gateway:
     """The parts of a running gateway, for the web and the command line alike."""
 
     settings: Settings
-    rule_set: RuleSet
+    switch: Switch
+    desk: RuleDesk
     puller: Puller
     sources: Sources
     catalog: Catalog
@@ -65,48 +71,43 @@ class Gateway:
             hosts.add(self.settings.public_url.authority)
         return frozenset(hosts)
 
+    @property
+    def explainer(self) -> Explainer:
+        """Tells what a pull would do by the rules in force now."""
+        return Explainer(
+            rule_set=self.switch.in_force.rule_set,
+            route_of=self.puller.route,
+            sources=self.sources.by_name,
+            catalog=self.catalog,
+            now=time.time,
+            is_offline=self.settings.offline,
+        )
+
     async def close(self) -> None:
         """End what runs, close what is open."""
         await self.puller.drain()
         await self.sources.close()
         await self.engines.close()
+        await self.desk.engines.close()
         self.generation.close()
 
 
-def read_rules(settings: Settings) -> RuleSet:
-    """Read rules.yaml and look up what it names; raise RulesError or ConfigError.
-
-    No file at the default place means no rules.
-    """
-    path = settings.rules
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        if "RULES" not in settings.given:
-            return _checked(RuleSet(), settings)
-        raise ConfigError(f"there is no rules file {path} (setting RULES)") from None
-    except OSError as error:
-        raise ConfigError(f"the rules file {path} cannot be read: {error.strerror}") from error
-    return _checked(load_rules(content, str(path)), settings)
-
-
-def _checked(rule_set: RuleSet, settings: Settings) -> RuleSet:
-    """The rules with all that they name at hand, and with the places that Docker is signed in to."""
-    secrets = _secrets(settings)
-    problems = verify(secrets, rule_set)
-    if problems:
-        raise ConfigError("\n".join(f"{settings.rules}: {problem}" for problem in problems))
-    return replace(rule_set, logins=docker_logins(secrets))
-
-
-class ConfigError(Exception):
-    """The gateway cannot start as it is configured; the message says what to do."""
+def rule_desk(settings: Settings, data_dir: DataDir) -> RuleDesk:
+    """The rules file and the book of its revisions; close its engines."""
+    own_host = None if settings.public_url is None else settings.public_url.authority
+    return RuleDesk(
+        RulesFile(settings.rules, is_named="RULES" in settings.given),
+        RuleReader(_secrets(settings), own_host),
+        data_dir.open_rule_engines(),
+        origins=_FROM_FILES if settings.rules_edited_in is RulesEditedIn.FILE else None,
+        is_seeded_by_file=settings.rules_edited_in is RulesEditedIn.ADMIN,
+    )
 
 
 def compose(
     settings: Settings,
     data_dir: DataDir,
-    rule_set: RuleSet,
+    in_force: InForce,
     *,
     resolver: Resolver = resolve,
     observe: Observer = unobserved,
@@ -120,11 +121,32 @@ def compose(
     locks = data_dir.open_locks()
     identity = instance_id(data_dir.instance)
     upstreams = Upstreams(
-        rule_set, _secrets(settings), settings.offline, may_dial_private=settings.allow_private_networks
+        _secrets(settings), settings.offline, may_dial_private=settings.allow_private_networks
     )
     http = Http(upstreams, Transports(resolver), _limits(settings), observe, instance_id=identity)
     keeping = Keeping(IndexShelf(engines, blobs), blobs, catalog, locks)
-    sources = open_sources(
+    sources = _sources(settings, http, upstreams, keeping)
+    switch = Switch(in_force)
+    puller = Puller(
+        Parts(
+            router=switch.router,
+            admit=admit,
+            sources=sources.by_name,
+            catalog=catalog,
+            blobs=blobs,
+            memory=Memory(_MEMORY_BYTES, generation),
+            now=time.time,
+            locks=locks,
+            is_offline=settings.offline,
+            max_blob_bytes=settings.max_blob_size_bytes,
+        )
+    )
+    desk = rule_desk(settings, data_dir)
+    return Gateway(settings, switch, desk, puller, sources, catalog, engines, generation, identity)
+
+
+def _sources(settings: Settings, http: Http, upstreams: Upstreams, keeping: Keeping) -> Sources:
+    return open_sources(
         http,
         upstreams,
         keeping,
@@ -133,29 +155,19 @@ def compose(
         now=time.time,
         own_host=None if settings.public_url is None else settings.public_url.host,
     )
-    puller = Puller(
-        Parts(
-            route_of=lru_cache(_ROUTES)(partial(route, rule_set)),
-            admit=admit,
-            sources=sources.by_name,
-            catalog=catalog,
-            blobs=blobs,
-            memory=Memory(_MEMORY_BYTES, generation),
-            now=time.time,
-            locks=locks,
-            is_offline=settings.offline or rule_set.egress.mode is EgressMode.OFFLINE,
-            max_blob_bytes=settings.max_blob_size_bytes,
-        )
-    )
-    return Gateway(settings, rule_set, puller, sources, catalog, engines, generation, identity)
 
 
 def _never() -> bool:
     return False
 
 
-def create_app(gateway: Gateway, is_stopping: Callable[[], bool] = _never) -> ASGIApp:
-    """The data port: the distribution API and the health checks, behind the gate."""
+def create_app(
+    gateway: Gateway, is_stopping: Callable[[], bool] = _never, *, watches_file: bool = False
+) -> ASGIApp:
+    """The data port: the distribution API and the health checks, behind the gate.
+
+    ``watches_file``: this worker takes the rules file in when it changes, for all of them.
+    """
     is_ready = False
 
     @asynccontextmanager
@@ -163,16 +175,45 @@ def create_app(gateway: Gateway, is_stopping: Callable[[], bool] = _never) -> AS
         nonlocal is_ready
         await verify_guard(Transports())
         await gateway.sources.http.prepare()
-        is_ready = True
-        yield
+        async with _following(gateway, watches_file=watches_file):
+            is_ready = True
+            yield
         is_ready = False
         await gateway.close()
 
-    registry = registry_app(gateway.puller, time.time, gateway.own_hosts, gateway.instance_id)
-    health = health_routes(version(), lambda: is_ready and not is_stopping())
     settings = gateway.settings
+    registry = registry_app(
+        gateway.puller,
+        time.time,
+        Identity(gateway.own_hosts, gateway.instance_id),
+        HostOf(settings.trusted_proxies),
+    )
+    health = health_routes(
+        version(), lambda: is_ready and not is_stopping(), lambda: _rules_told(gateway.switch.in_force)
+    )
     app = _front(registry, Starlette(routes=health, lifespan=lifespan), frozenset(one.path for one in health))
     return Gate(app, access_log(settings.log_level, settings.log_format))
+
+
+@asynccontextmanager
+async def _following(gateway: Gateway, *, watches_file: bool) -> AsyncIterator[None]:
+    """What keeps the rules up to date, for as long as the block runs."""
+    seen = gateway.switch.in_force.file
+    follower = Follower(gateway.desk, gateway.switch, gateway.instance_id)
+    await follower.look()  # a worker that takes a dead one's place begins by what was read long ago
+    running = [asyncio.create_task(follower.run())]
+    if watches_file:
+        running.append(asyncio.create_task(Watcher(gateway.desk, gateway.instance_id, seen).run()))
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def _rules_told(in_force: InForce) -> RulesTold:
+    return {"revision": in_force.revision, "trouble": in_force.trouble}
 
 
 def _front(registry: ASGIApp, starlette: ASGIApp, own_paths: Collection[str]) -> ASGIApp:

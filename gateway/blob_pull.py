@@ -1,20 +1,19 @@
 """Blobs for clients: from the store by right, else from the source of a manifest that names them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 import structlog
 
 from gateway.fetch import Fetcher
-from gateway.flights import Flights, Locks
+from gateway.flights import Flights
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.outcomes import Corrupt, Missing, Outcome, Unavailable
-from gateway.oci.target import Target
+from gateway.parts import Parts
 from gateway.pulled import Cache, PulledBlob
 from gateway.refusals import refusal, unavailable
 from gateway.rules.route import Route
@@ -22,18 +21,14 @@ from gateway.sources.base import Source
 from gateway.sources.chain import ask_in_turn
 from gateway.store.blobs import (
     WITHHELD_BYTES,
-    BlobStore,
     DigestMismatch,
     OpenBlob,
     StorageFailed,
     TooLarge,
     TransferBroken,
 )
-from gateway.store.catalog import Catalog
-from gateway.store.memory import Memory
 from gateway.store.rows import NamedBlob, Right
 from gateway.transfer import Transfer
-from gateway.waiting import Deadlines
 
 log = structlog.get_logger(__name__)
 
@@ -41,28 +36,12 @@ _LOOK_SECONDS: Final = 0.1  # so often, whether another process is already getti
 _FLIGHT_SECONDS: Final = 24 * 3600.0  # the pace that upstream must keep ends a transfer, not the clock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlobParts:
-    """What pulling blobs needs; ``now`` gives seconds since the epoch."""
-
-    is_open_to_all: Callable[[Target], bool]
-    fetcher: Fetcher
-    catalog: Catalog
-    blobs: BlobStore
-    memory: Memory
-    locks: Locks | None
-    deadlines: Deadlines
-    now: Callable[[], float]
-    max_blob_bytes: int
-    is_offline: bool
-
-
 class BlobPuller:
     """A right (target, digest) exists only after the target's own source delivered or confirmed the blob."""
 
-    def __init__(self, parts: BlobParts) -> None:
-        self._is_open_to_all = parts.is_open_to_all
-        self._fetcher = parts.fetcher
+    def __init__(self, parts: Parts, fetcher: Fetcher) -> None:
+        self._is_open = parts.is_open
+        self._fetcher = fetcher
         self._catalog = parts.catalog
         self._blobs = parts.blobs
         self._memory = parts.memory
@@ -86,7 +65,7 @@ class BlobPuller:
                 return PulledBlob(opened, Cache.HIT, right.source)
             log.warning("blob_vanished", target=str(route.target), digest=str(digest))
         named = await self._named(route, digest)
-        if self._is_offline:
+        if self._is_offline or route.is_offline:
             raise OciError(Situation.BLOB_NOT_KNOWN, f"offline, and {digest} of {route.name} is not held")
         return await self._fetch(route, named)
 
@@ -243,7 +222,8 @@ class BlobPuller:
         if await self._blobs.size(descriptor.digest) != descriptor.size:
             return False
         owners = await self._catalog.find_owners(descriptor.digest)
-        return any(map(self._is_open_to_all, owners)) and await source.has_blob(route, descriptor)
+        is_open = any(self._is_open(route.rules, owner) for owner in owners)
+        return is_open and await source.has_blob(route, descriptor)
 
     async def _receive(
         self, route: Route, descriptor: Descriptor, transfer: Transfer, source: Source

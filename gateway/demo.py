@@ -18,6 +18,7 @@ from pathlib import Path
 from gateway import hypercorn_fit
 from gateway.app import compose, create_app
 from gateway.listener import authority, bind
+from gateway.rule_revisions import InForce
 from gateway.rules.load import load_rules
 from gateway.settings import Settings
 from gateway.store.data_dir import DataDir
@@ -64,7 +65,7 @@ async def run_demo(settings: Settings, folder: Path, say: Say, *, ends_after_tou
     data_dir.prepare()
     rule_set = load_rules(_RULES.format(host=HOST, url=repository.url), "demo")
     stop = asyncio.Event()
-    app = create_app(compose(settings, data_dir, rule_set))
+    app = create_app(compose(settings, data_dir, InForce(rule_set)))
     server = asyncio.create_task(hypercorn_fit.run(app, listener, stop, grace_seconds=1.0))
     try:
         await asyncio.to_thread(_tour, address, repository, say)

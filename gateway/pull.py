@@ -1,312 +1,150 @@
 """The use case: a name and a reference become content, from what is held or from upstream."""
 
-import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-import structlog
-from cachetools import LRUCache
+from anyio import to_thread
 
-from gateway.blob_pull import BlobParts, BlobPuller
+from gateway.blob_pull import BlobPuller
+from gateway.dependents import Dependents
 from gateway.fetch import Fetcher
-from gateway.flights import Flights, Locks
-from gateway.helm.version import resolve
+from gateway.homes import Homes, first_of
+from gateway.manifest_pull import ManifestPuller
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
-from gateway.oci.errors import OciError, Situation
-from gateway.oci.manifest import Manifest
-from gateway.oci.outcomes import Outcome, Unavailable, is_deletion
+from gateway.oci.errors import OciError
 from gateway.oci.reference import Reference
 from gateway.oci.repository import Repository
 from gateway.oci.target import Target
+from gateway.parts import Parts
 from gateway.pulled import Cache, Listed, Pulled, PulledBlob
 from gateway.referrals import Referrals
-from gateway.rules.freshness import Standing
-from gateway.rules.model import Access, Deleted, SourceName
-from gateway.rules.route import Route
-from gateway.search import Search
-from gateway.sources.base import Source
-from gateway.store.blobs import BlobStore, StorageFailed
-from gateway.store.catalog import Catalog
-from gateway.store.memory import HeldManifest, Memory
+from gateway.rules.route import Route, Routing, Wanted
+from gateway.selection import Selection
 from gateway.tag_lists import TagLists
-from gateway.waiting import Deadlines, Pauses, Refusals
-
-log = structlog.get_logger(__name__)
-
-MAX_BLOB_BYTES = 20 << 30
-_LATE_PLACES = 10_000
-DEADLINES = Deadlines()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What a pull needs; ``now`` gives seconds since the epoch."""
-
-    route_of: Callable[[Repository], Route]
-    admit: Callable[[Route], None]
-    sources: Mapping[SourceName, Source]
-    catalog: Catalog
-    blobs: BlobStore
-    memory: Memory
-    now: Callable[[], float]
-    locks: Locks | None = None
-    is_offline: bool = False
-    deadlines: Deadlines = DEADLINES
-    max_blob_bytes: int = MAX_BLOB_BYTES
 
 
 class Puller:
     """Decides what is served. What it raises to its callers are OciErrors."""
 
     def __init__(self, parts: Parts) -> None:
-        self._route_of = parts.route_of
+        self._router = parts.router
         self._admit = parts.admit
         self._catalog = parts.catalog
-        self._memory = parts.memory
-        self._now = parts.now
-        self._is_offline = parts.is_offline
-        self._deadlines = parts.deadlines
-        self._fetcher = Fetcher(parts.sources, parts.catalog, parts.now)
-        self._search = Search(self._fetcher, parts.catalog, parts.now)
-        self._blobs = BlobPuller(_blob_parts(parts, self._fetcher))
-        about = (self._fetcher, parts.catalog, parts.now)
-        self._tag_lists = TagLists(*about, parts.locks, parts.deadlines, is_offline=parts.is_offline)
-        self._referrals = Referrals(*about, parts.deadlines, is_offline=parts.is_offline)
-        self._pulls: Flights[HeldManifest] = Flights("manifest", parts.locks)
-        self._searches: Flights[None] = Flights("digest", parts.locks)
-        self._refusals = Refusals(parts.now)
-        self._pauses = Pauses(parts.now)
-        self._late: LRUCache[str, bool] = LRUCache(_LATE_PLACES)
+        fetcher = Fetcher(parts.sources, parts.catalog, parts.now)
+        self._manifests = ManifestPuller(parts, fetcher)
+        self._blobs = BlobPuller(parts, fetcher)
+        self._dependents = Dependents(parts, self._manifests, self._blobs)
+        self._tag_lists = TagLists(parts, fetcher)
+        self._referrals = Referrals(parts, fetcher)
+        self._selection = Selection(parts, fetcher, self._tag_lists)
+        self._homes = Homes(parts)
 
-    def route(self, name: Repository) -> Route:
-        """Return where a name leads, if whoever asks may go there; else raise OciError."""
-        route = self._route_of(name)
-        self._admit(route)
-        return route
+    def route(self, wanted: Wanted) -> Routing:
+        """Return where a name leads, as far as whoever asks may go; else raise OciError."""
+        return self._admitted(self._router()(wanted))
 
-    async def manifest(self, name: Repository, reference: Reference) -> Pulled:
+    def _admitted(self, routing: Routing) -> Routing:
+        for number, route in enumerate(routing.routes):
+            try:
+                self._admit(route)
+            except OciError as refusal:
+                if number == 0:
+                    raise
+                return replace(routing, routes=routing.routes[:number], refusal=refusal)
+        return routing
+
+    async def manifest(self, wanted: Wanted, reference: Reference) -> Pulled:
         """Return a manifest by tag or digest, fetched and kept first where it is not held."""
-        route = self.route(name)
+        routing = self.route(wanted)
         if isinstance(reference, Digest):
-            return await self._manifest_by_digest(route, reference)
-        return await self._manifest_by_tag(route, reference.name)
+            return await self._by_digest(routing, reference)
+        tag = await self._selection.meant(routing, reference.name)
+        try:
+            return await self._tagged(routing, tag)
+        except OciError as error:
+            older = await self._selection.held_instead(routing, reference.name, error)
+            if older is None or older == tag:
+                raise
+        return replace(await self._tagged(routing, older), cache=Cache.STALE)
 
-    async def blob(self, name: Repository, digest: Digest) -> PulledBlob:
+    async def blob(self, wanted: Wanted, digest: Digest) -> PulledBlob:
         """Return a blob, open for reading; the caller closes it."""
-        return await self._blobs.open(self.route(name), digest)
+        return await first_of(self.route(wanted), partial(self._blob, digest))
 
-    async def describe_blob(self, name: Repository, digest: Digest) -> Descriptor:
+    async def describe_blob(self, wanted: Wanted, digest: Digest) -> Descriptor:
         """What a manifest of this repository says of a blob; nobody is dialled."""
-        return await self._blobs.describe(self.route(name), digest)
+        return await first_of(self.route(wanted), partial(self._describe, digest))
 
-    async def tags(self, name: Repository) -> Listed:
+    async def tags(self, wanted: Wanted) -> Listed:
         """Return the tags upstream has, joined with those held; only the held ones while upstream is away."""
-        return await self._tag_lists.list(self.route(name))
+        return await self._selection.list(self.route(wanted))
 
-    async def repositories(self) -> list[str]:
+    async def repositories(self, host: str = "") -> list[str]:
         """Return the names clients asked for, as far as they still lead to something held."""
-        names = {
-            name for name, target in await self._catalog.names() if self._still_leads_to(name, str(target))
-        }
-        return sorted(names)
+        pairs = await self._catalog.names()
+        return await to_thread.run_sync(self._leading, pairs, host)
 
-    async def referrers(self, name: Repository, digest: Digest) -> list[Descriptor]:
-        """Return descriptors of what refers to ``digest``, here or upstream."""
-        return await self._referrals.list(self.route(name), digest)
+    async def referrers(self, wanted: Wanted, digest: Digest) -> list[Descriptor]:
+        """Return descriptors of what refers to ``digest``, here or upstream, at every target."""
+        return await self._referrals.list_all(self.route(wanted), digest)
 
     async def drain(self) -> None:
         """End what still runs."""
         for running in (
-            self._pulls,
-            self._searches,
-            self._search,
+            self._selection,
+            self._dependents,
+            self._manifests,
             self._blobs,
             self._tag_lists,
             self._referrals,
         ):
             await running.drain()
 
-    async def _manifest_by_tag(self, route: Route, tag: str) -> Pulled:
-        key = _key(route, tag)
-        remembered = self._memory.find_tag(key)
-        if remembered is not None and self._serves_at_once(route, remembered):
-            return _pulled(remembered, Cache.HIT)
-        generation = self._memory.generation()
+    async def _tagged(self, routing: Routing, tag: str) -> Pulled:
+        if len(routing.routes) == 1 and routing.refusal is None:
+            return await self._by_tag(tag, routing.first)
+        return await self._homes.first_with(routing, tag, partial(self._by_tag, tag))
+
+    async def _by_tag(self, tag: str, route: Route) -> Pulled:
+        await self._selection.require_shown(route, tag)
+        if route.rewrites_dependencies:
+            return await self._dependents.by_tag(route, tag)
+        return await self._manifests.by_tag(route, tag)
+
+    async def _by_digest(self, routing: Routing, digest: Digest) -> Pulled:
+        """Held at any target, before anyone is asked for it."""
+        for route in routing.routes:
+            held = await self._manifests.held(route, digest)
+            if held is not None:
+                return Pulled(held, Cache.HIT)
+        return await first_of(routing, partial(self._search, digest))
+
+    async def _search(self, digest: Digest, route: Route) -> Pulled:
+        return await self._manifests.by_digest(route.as_upstream, digest)
+
+    async def _blob(self, digest: Digest, route: Route) -> PulledBlob:
+        """In whatever variant; also one that was made here, and is not there any more."""
         try:
-            held = await self._held_tag(route, tag)
-        except StorageFailed as error:
-            if remembered is None or not self._may_serve_stale(route, remembered):
-                raise
-            _tell_stale(route, tag, error)
-            return _pulled(remembered, Cache.STALE)
-        if held is not None and (self._is_offline or self._serves_at_once(route, held)):
-            self._memory.keep_tag(key, held, generation)
-            return _pulled(held, Cache.HIT)
-        if self._is_offline:
-            raise OciError(Situation.MANIFEST_NOT_KNOWN, f"offline, and {route.name}:{tag} is not held")
-        if held is None or self._fetcher.standing(route, held.row) is Standing.EXPIRED:
-            return await self._cold(route, tag, Cache.MISS if held is None else Cache.HIT)
-        return await self._confirmed_or_stale(route, tag, held)
-
-    def _serves_at_once(self, route: Route, held: HeldManifest) -> bool:
-        """Fresh, from a source that this route would ask."""
-        is_of_chain = held.row.source in route.chain
-        return is_of_chain and self._fetcher.standing(route, held.row) is Standing.FRESH
-
-    def _may_serve_stale(self, route: Route, held: HeldManifest) -> bool:
-        is_of_chain = held.row.source in route.chain
-        return is_of_chain and self._fetcher.standing(route, held.row) is not Standing.EXPIRED
-
-    async def _held_tag(self, route: Route, tag: str) -> HeldManifest | None:
-        """What is held under this very tag; offline from any source, and also under other spellings."""
-        held = await self._fetcher.held(route, tag, of_any_source=self._is_offline)
-        return await self._other_spelling(route, tag) if held is None and self._is_offline else held
-
-    async def _other_spelling(self, route: Route, tag: str) -> HeldManifest | None:
-        """The exact version that this tag means, held under another spelling of it."""
-        rows = await self._catalog.find_versions(route.target, route.variant.value)
-        exact = [row for row in rows if row.is_exact]
-        position = resolve(tag, [row.version for row in exact])
-        if position is None:
-            return None
-        return await self._fetcher.held(route, exact[position].tag, of_any_source=self._is_offline)
-
-    async def _cold(self, route: Route, tag: str, cache: Cache) -> Pulled:
-        """Nothing is held that may be served: upstream decides."""
-        key = _key(route, tag)
-        self._refusals.raise_remembered(key)
-        if self._pulls.is_running(key):
-            cache = Cache.JOINED
-        try:
-            async with self._deadlines.patience(f"{route.name}:{tag}"):
-                return _pulled(await asyncio.shield(self._launch(route, tag)), cache)
-        except Outcome as error:
-            held = await self._other_spelling(route, tag) if isinstance(error, Unavailable) else None
-            if held is None:
-                raise self._refusals.remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
-            _tell_stale(route, tag, error)
-            return _pulled(held, Cache.STALE)
-
-    def _launch(self, route: Route, tag: str) -> asyncio.Task[HeldManifest]:
-        return self._pulls.launch(_key(route, tag), partial(self._refresh, route, tag, self._now()))
-
-    async def _refresh(self, route: Route, tag: str, asked_at: float) -> HeldManifest:
-        try:
-            fetched = await self._fetcher.refresh(route, tag, asked_at)
-        except Outcome as error:
-            self._pauses.begin(_key(route, tag), route, error)
-            raise
-        self._late.pop(route.target.place, None)
-        return fetched
-
-    async def _confirmed_or_stale(self, route: Route, tag: str, held: HeldManifest) -> Pulled:
-        """Upstream is waited for where that may help; what is held is served whatever goes wrong."""
-        key = _key(route, tag)
-        if self._pauses.is_on(key):
-            return _pulled(held, Cache.STALE)
-        age_seconds = self._pulls.age_seconds(key)
-        flight = self._launch(route, tag)
-        is_late = age_seconds is not None and age_seconds >= self._deadlines.stale_seconds
-        if is_late or self._need_not_wait(route, held):
-            return _pulled(held, Cache.STALE)
-        cache = Cache.HIT if age_seconds is None else Cache.JOINED
-        try:
-            async with asyncio.timeout(self._deadlines.stale_seconds):
-                return _pulled(await asyncio.shield(flight), cache)
-        except Exception as error:
-            self._late[route.target.place] = isinstance(error, TimeoutError)
-            if isinstance(error, Outcome):  # also one that another process met
-                self._pauses.begin(key, route, error)
-            self._raise_deletion(route, tag, error)
-            _tell_stale(route, tag, error)
-        return _pulled(held, Cache.STALE)
-
-    def _need_not_wait(self, route: Route, held: HeldManifest) -> bool:
-        """Little past fresh, or from where somebody waited in vain just now: asked behind."""
-        is_little_past = self._fetcher.standing(route, held.row) is Standing.JUST_STALE
-        if is_little_past or self._late.get(route.target.place, False):
-            return True
-        return self._fetcher.is_troubled(route, held.row.source)
-
-    def _raise_deletion(self, route: Route, tag: str, error: Exception) -> None:
-        if is_deletion(error) and route.policy.deleted is Deleted.DROP:
-            raise self._refusals.remember(
-                _key(route, tag), route, error, Situation.MANIFEST_NOT_KNOWN
-            ) from error
-
-    async def _manifest_by_digest(self, route: Route, digest: Digest) -> Pulled:
-        manifest = await self._held_digest(route, digest)
-        if manifest is not None:
-            return Pulled(manifest, Cache.HIT)
-        if self._is_offline:
-            raise OciError(Situation.MANIFEST_NOT_KNOWN, f"offline, and {route.name}@{digest} is not held")
-        key = _key(route, str(digest))
-        self._refusals.raise_remembered(key)
-        cache = Cache.JOINED if self._searches.is_running(key) else Cache.MISS
-        search = partial(self._search.find, route, digest)
-        try:
-            async with self._deadlines.patience(f"{route.name}@{digest}"):
-                await self._searches.join(key, search)
-        except Outcome as error:
-            raise self._refusals.remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
-        manifest = await self._held_digest(route, digest)
-        if manifest is None:
-            raise OciError(
-                Situation.MANIFEST_NOT_KNOWN, f"{route.name}@{digest} is gone again: ask once more"
-            )
-        return Pulled(manifest, cache, await self._catalog.find_manifest_source(route.target, digest))
-
-    async def _held_digest(self, route: Route, digest: Digest) -> Manifest | None:
-        generation = self._memory.generation()
-        manifest = self._memory.find_manifest(route.target, digest)
-        if manifest is None:
-            manifest = await self._catalog.find_manifest(route.target, digest)
-            if manifest is not None:
-                self._memory.keep_manifest(route.target, manifest, generation)
-        return manifest
-
-    def _still_leads_to(self, name: str, target: str) -> bool:
-        try:
-            return str(self.route(Repository.parse(name)).target) == target
+            return await self._blobs.open(route.as_upstream, digest)
         except OciError:
-            return False
+            if not await self._dependents.restore(route, digest):
+                raise
+        return await self._blobs.open(route.as_upstream, digest)
 
+    async def _describe(self, digest: Digest, route: Route) -> Descriptor:
+        return await self._blobs.describe(route, digest)
 
-def _blob_parts(parts: Parts, fetcher: Fetcher) -> BlobParts:
-    return BlobParts(
-        is_open_to_all=partial(_is_open_to_all, parts.route_of),
-        fetcher=fetcher,
-        catalog=parts.catalog,
-        blobs=parts.blobs,
-        memory=parts.memory,
-        locks=parts.locks,
-        deadlines=parts.deadlines,
-        now=parts.now,
-        max_blob_bytes=parts.max_blob_bytes,
-        is_offline=parts.is_offline,
-    )
+    def _leading(self, pairs: Sequence[tuple[str, Target]], host: str) -> list[str]:
+        """Names that lead to what is held of them, all by the same rules; they may be many: in a thread."""
+        route_of = self._router()
 
+        def still_leads_to(name: str, target: Target) -> bool:
+            try:
+                routing = self._admitted(route_of(Wanted(Repository.parse(name), host)))
+            except OciError:
+                return False
+            return any(route.target == target for route in routing.routes)
 
-def _is_open_to_all(route_of: Callable[[Repository], Route], target: Target) -> bool:
-    try:
-        return route_of(target.repository).access is Access.ANONYMOUS
-    except OciError:  # denied by now, or unknown
-        return False
-
-
-def _key(route: Route, reference: str) -> tuple[str, str, str]:
-    return (*route.cache_key, reference)
-
-
-def _pulled(held: HeldManifest, cache: Cache) -> Pulled:
-    return Pulled(held.manifest, cache, held.row.source, held.row.confirmed_at)
-
-
-def _tell_stale(route: Route, tag: str, error: Exception) -> None:
-    told = {"target": str(route.target), "tag": tag}
-    if isinstance(error, TimeoutError | Outcome | StorageFailed):
-        log.warning("served_stale", reason=str(error) or "no answer in time", **told)
-    else:
-        log.error("served_stale", exc_info=error, **told)
+        return sorted({name for name, target in pairs if still_leads_to(name, target)})

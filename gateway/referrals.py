@@ -1,7 +1,7 @@
 """What refers to a manifest: signatures, attestations, whatever is held and whatever upstream lists."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -13,12 +13,11 @@ from gateway.flights import Flights
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.outcomes import Missing, Outcome
+from gateway.parts import Parts
 from gateway.refusals import unavailable
-from gateway.rules.route import Route
+from gateway.rules.route import Route, Routing
 from gateway.sources.base import Source
 from gateway.sources.chain import ask_in_turn
-from gateway.store.catalog import Catalog
-from gateway.waiting import Deadlines
 
 log = structlog.get_logger(__name__)
 
@@ -29,36 +28,33 @@ _Key = tuple[str, str, str]
 
 
 class Referrals:
-    """Upstream is asked for what is held, and not again for ``fresh_for``.
+    """Upstream is asked for what is held, and not again for ``fresh_for``."""
 
-    ``now`` gives seconds since the epoch.
-    """
-
-    def __init__(
-        self,
-        fetcher: Fetcher,
-        catalog: Catalog,
-        now: Callable[[], float],
-        deadlines: Deadlines,
-        *,
-        is_offline: bool,
-    ) -> None:
+    def __init__(self, parts: Parts, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
-        self._catalog = catalog
-        self._now = now
-        self._deadlines = deadlines
-        self._is_offline = is_offline
+        self._catalog = parts.catalog
+        self._now = parts.now
+        self._deadlines = parts.deadlines
+        self._is_offline = parts.is_offline
         self._flights: Flights[Sequence[Descriptor]] = Flights()
         self._listed: LRUCache[_Key, tuple[Sequence[Descriptor], float]] = LRUCache(
             _REMEMBERED_BYTES, getsizeof=lambda listed: _weight(listed[0])
         )
+
+    async def list_all(self, routing: Routing, subject: Digest) -> list[Descriptor]:
+        """Those of every target, by digest; where one cannot be asked, and nothing is known, the error."""
+        joined: dict[Digest, Descriptor] = {}
+        for route in routing.routes:
+            for descriptor in await self.list(route, subject):
+                joined.setdefault(descriptor.digest, descriptor)
+        return [joined[digest] for digest in sorted(joined, key=str)]
 
     async def list(self, route: Route, subject: Digest) -> list[Descriptor]:
         """Return descriptors by digest, upstream's word before ours; nothing upstream is no error."""
         ours = await self._catalog.find_referrers(route.target, subject)
         source = await self._catalog.find_manifest_source(route.target, subject)
         theirs: Sequence[Descriptor] | None = ()
-        if source is not None and not self._is_offline:
+        if source is not None and not (self._is_offline or route.is_offline):
             theirs = await self._upstream(route, subject, source)
         if theirs is None and not ours:  # nobody could answer: that must not read as «nothing refers to it»
             raise unavailable(f"who refers to {subject} cannot be asked just now")

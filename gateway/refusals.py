@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gateway.oci.errors import OciError, Situation
-from gateway.oci.outcomes import Corrupt, Denied, Missing, MissingName, Outcome, Unavailable
+from gateway.oci.outcomes import Corrupt, Denied, Missing, MissingName, Outcome, Unavailable, UnknownHost
 
 _RETRY_AFTER_SECONDS = 5
 
@@ -11,6 +11,8 @@ _RETRY_AFTER_SECONDS = 5
 def refusal(outcome: Outcome, absent: Situation) -> OciError:
     """Return the error for an outcome; ``absent`` is what a plain Missing means here."""
     match outcome:
+        case UnknownHost():
+            return OciError(Situation.HOST_NOT_KNOWN, outcome.message, _tried(outcome) or None)
         case MissingName():
             return OciError(Situation.NAME_NOT_KNOWN, outcome.message, _tried(outcome) or None)
         case Missing():

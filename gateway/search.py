@@ -109,10 +109,18 @@ class Search:
     async def _take_beside(self, route: Route, source: Source, found: Found, held: TagRow | None) -> Digest:
         tag = (found.version or "").replace("+", "_")
         row, kept = await take(route, tag, source, found, self._now())
-        if held is None and is_tag(tag):
+        if held is None and is_tag(tag) and await self._may_be_held(route, found):
             await self._catalog.keep(route.name.name, row, kept)
             return row.digest
         await self._catalog.keep_untagged(row, kept)
         if held is not None:
             log.warning("drift", target=str(row.target), tag=tag, seen_digest=str(row.upstream_digest))
         return row.digest
+
+    async def _may_be_held(self, route: Route, found: Found) -> bool:
+        """Whether a tag may come of a search: of what ``min_age`` hides, that would be a way around it."""
+        limit_seconds = route.policy.visibility.min_age_seconds
+        if not limit_seconds:
+            return True
+        created_at = await found.created_at()
+        return created_at is not None and created_at <= self._now() - limit_seconds

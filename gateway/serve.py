@@ -17,13 +17,14 @@ import structlog
 import uvloop
 
 from gateway import hypercorn_fit
-from gateway.app import compose, create_app, read_rules
+from gateway.app import compose, create_app, rule_desk
 from gateway.hypercorn_fit import Application
 from gateway.listener import authority, bind
 from gateway.logs import configure_logs
-from gateway.rules.model import RuleSet
+from gateway.rule_revisions import InForce
 from gateway.settings import Settings
 from gateway.store.data_dir import DataDir
+from gateway.store.instance import instance_id
 
 log = structlog.get_logger(__name__)
 
@@ -43,9 +44,9 @@ def serve(settings: Settings) -> int:
     for name in settings.ignored:
         log.info("setting_ignored", name=name, reason="injected by Kubernetes for a Service")
     _raise_file_limit()
-    rule_set = read_rules(settings)
     data_dir = DataDir(settings.data_dir, settings.database_url)
-    revisions = data_dir.prepare()
+    migrated = data_dir.prepare()
+    in_force = _start_rules(settings, data_dir)
     listener = bind(settings.host, settings.port)
     log.info(
         "listening",
@@ -53,13 +54,15 @@ def serve(settings: Settings) -> int:
         workers=settings.workers,
         data_dir=str(settings.data_dir.absolute()),
         rules=str(settings.rules.absolute()) if settings.rules.exists() else None,
-        migrated=list(revisions),
+        revision=in_force.revision,
+        migrated=list(migrated),
     )
     gc.collect()
     gc.freeze()  # what is here now is shared by all workers, and stays
 
-    def work(lifeline: int) -> None:
-        _work(settings, data_dir, rule_set, listener, lifeline)
+    def work(number: int, lifeline: int) -> None:
+        worker = Worker(listener, lifeline, watches_file=number == 0)
+        worker.run(settings, data_dir, in_force)
 
     try:
         code = Supervisor(settings.workers, work, listener.close).run()
@@ -68,6 +71,16 @@ def serve(settings: Settings) -> int:
     finally:
         listener.close()
         data_dir.close()
+
+
+def _start_rules(settings: Settings, data_dir: DataDir) -> InForce:
+    desk = rule_desk(settings, data_dir)
+    try:
+        in_force = desk.start()
+        desk.note_trouble(instance_id(data_dir.instance), in_force.trouble)
+        return in_force
+    finally:
+        desk.engines.dispose()  # no worker may inherit a connection
 
 
 def _raise_file_limit() -> None:
@@ -83,15 +96,17 @@ def _raise_file_limit() -> None:
 class Supervisor:
     """Forks workers, replaces a dead one at once, and stops them all when told to, ``on_stop`` first.
 
-    A worker gets the reading end of a pipe that nobody writes to: its end is the supervisor's end.
+    A worker gets its number, from 0, which its replacement has too, and the reading end of a pipe that nobody
+    writes to: its end is the supervisor's end.
     """
 
     count: int
-    work: Callable[[int], None]
+    work: Callable[[int, int], None]
     on_stop: Callable[[], None]
     sleep: Callable[[float], None] = time.sleep
     fork: Callable[[], int] = os.fork
     _started: dict[int, float] = field(default_factory=dict)
+    _numbers: dict[int, int] = field(default_factory=dict)
     _quick_deaths: int = 0
     _is_stopping: bool = False
     _lifeline: int = -1
@@ -145,21 +160,24 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
     def _fork(self) -> None:
+        taken = {self._numbers[pid] for pid in self._started}
+        number = next(number for number in range(self.count) if number not in taken)
         pid = self.fork()
         if pid == 0:
-            self._run_worker()
+            self._run_worker(number)
         self._started[pid] = time.monotonic()
+        self._numbers[pid] = number
 
-    def _run_worker(self) -> NoReturn:
+    def _run_worker(self, number: int) -> NoReturn:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (*_ENDING, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
+            for one in (*_ENDING, signal.SIGCHLD):
+                signal.signal(one, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             for fd in self._to_close:
                 os.close(fd)
-            self.work(self._lifeline)
+            self.work(number, self._lifeline)
             code = 0
         except Exception:
             log.exception("worker_failed")
@@ -217,15 +235,21 @@ def _wait_for_signal(wake_reader: int) -> None:
         return
 
 
-def _work(
-    settings: Settings, data_dir: DataDir, rule_set: RuleSet, listener: socket.socket, lifeline: int
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Worker:
     """One worker: an event loop, the application, Hypercorn on the inherited socket."""
-    stop = asyncio.Event()
-    app = create_app(compose(settings, data_dir, rule_set), is_stopping=stop.is_set)
-    tune_interpreter()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(app, listener, stop, lifeline))
+
+    listener: socket.socket
+    lifeline: int
+    watches_file: bool
+
+    def run(self, settings: Settings, data_dir: DataDir, in_force: InForce) -> None:
+        stop = asyncio.Event()
+        gateway = compose(settings, data_dir, in_force)
+        app = create_app(gateway, is_stopping=stop.is_set, watches_file=self.watches_file)
+        tune_interpreter()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(app, self.listener, stop, self.lifeline))
 
 
 def tune_interpreter() -> None:

@@ -15,7 +15,7 @@ from gateway.oci.postgres_url import PostgresUrl
 from gateway.oci.urls import HttpUrl
 from gateway.rules.spelling import nearest
 from gateway.rules.values import SECRET_PREFIX
-from gateway.settings_values import LogFormat, LogLevel
+from gateway.settings_values import LogFormat, LogLevel, Network, RulesEditedIn
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -31,11 +31,9 @@ NOT_YET = frozenset(
         "BLOBS",
         "HTTP_SERVER",
         "MAX_CACHE_SIZE",
-        "RULES_EDITED_IN",
         "TLS_CERT",
         "TLS_CLIENT_CA",
         "TLS_KEY",
-        "TRUSTED_PROXIES",
     }
 )
 _KUBERNETES = ("GATEWAY_*SERVICE_*", "GATEWAY_*PORT_*")
@@ -95,10 +93,14 @@ class Settings:
     rules: Path = _setting(
         "rules.yaml", values.parse_path, "file of rules; none at the default place means no rules"
     )
+    rules_edited_in: RulesEditedIn = _setting("both", values.choice(RulesEditedIn), "both, file or admin")
     secrets_dir: Path | None = _unset(values.parse_path, "directory where *_file keys of rules.yaml lie")
     offline: bool = _setting("false", values.parse_boolean, "dial nobody; serve what is held")
     workers: int = _setting("1", values.whole_number(1, 256), "number of worker processes")
     public_url: HttpUrl | None = _unset(values.parse_public_url, "how clients reach this gateway")
+    trusted_proxies: tuple[Network, ...] = _setting(
+        "none", values.parse_trusted_proxies, "addresses and networks whose X-Forwarded-Host counts"
+    )
     allow_private_networks: bool = _setting(
         "false", values.parse_boolean, "let any upstream be on a private network"
     )

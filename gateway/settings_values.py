@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from gateway.helm.gzip_stream import MAX_COMPRESSED
 from gateway.oci.postgres_url import EXPECTED as POSTGRES_EXPECTED
@@ -19,6 +20,10 @@ _SQLITE = re.compile(r"sqlite:///(?!:memory:)[^?#\x00-\x1f]+")
 _YES = frozenset({"true", "yes", "on", "1"})
 _NO = frozenset({"false", "no", "off", "0"})
 
+_EVERYBODY = "whoever connects could then say which host was asked; list your proxies, such as 10.0.0.0/8"
+_IPV4_MAPPED = IPv6Network("::ffff:0:0/96")
+
+Network: TypeAlias = IPv4Network | IPv6Network
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
@@ -35,6 +40,14 @@ class LogFormat(StrEnum):
     AUTO = "auto"
     CONSOLE = "console"
     JSON = "json"
+
+
+class RulesEditedIn(StrEnum):
+    """Where rules may be changed: in both places, in the file alone, or in the pages, and the file seeds."""
+
+    BOTH = "both"
+    FILE = "file"
+    ADMIN = "admin"
 
 
 def parse_boolean(text: str) -> bool:
@@ -118,3 +131,36 @@ def parse_public_url(text: str) -> HttpUrl:
     if url.query is not None or url.path != "/":
         raise ValueError("expected https://host or https://host:port, without path or query")
     return url
+
+
+def parse_trusted_proxies(text: str) -> tuple[Network, ...]:
+    """Read addresses and networks between commas or spaces; ``none``, or nothing, is nobody."""
+    words = text.replace(",", " ").split()
+    return () if words == ["none"] else tuple(dict.fromkeys(map(_parse_network, words)))
+
+
+def _parse_network(word: str) -> Network:
+    if word == "*":
+        raise ValueError(_EVERYBODY)
+    try:
+        network = _unmapped(ip_network(word))
+    except ValueError as error:
+        raise ValueError(f"{word[:50]!r} is no address or network{_hint_for(word)}") from error
+    if network.prefixlen == 0:
+        raise ValueError(_EVERYBODY)
+    return network
+
+
+def _hint_for(word: str) -> str:
+    """What was meant, perhaps: an address with the length of its network is the commonest mistake."""
+    try:
+        return f"; did you mean {ip_network(word, strict=False)}?"
+    except ValueError:
+        return ", such as 10.1.2.3, 10.0.0.0/8 or fd00::/8"
+
+
+def _unmapped(network: Network) -> Network:
+    """IPv4 where IPv6 only wraps it, as the addresses of clients are compared."""
+    if isinstance(network, IPv4Network) or not network.subnet_of(_IPV4_MAPPED):
+        return network
+    return IPv4Network((network.network_address.packed[-4:], network.prefixlen - 96))

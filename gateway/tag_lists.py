@@ -2,28 +2,29 @@
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import structlog
+from anyio import to_thread
 from cachetools import LRUCache
 
 from gateway.fetch import Fetcher
-from gateway.flights import Flights, Locks
+from gateway.flights import Flights
 from gateway.helm.version import tag_of
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.outcomes import Outcome
 from gateway.oci.reference import is_tag
+from gateway.parts import Parts
 from gateway.pulled import Cache, Listed
 from gateway.rules.freshness import Standing, in_force, standing
 from gateway.rules.model import SourceName
 from gateway.rules.route import Route
-from gateway.sources.base import Source
+from gateway.sources.base import Source, Versions
 from gateway.store.blobs import StorageFailed
-from gateway.store.catalog import Catalog
 from gateway.store.rows import TagList
-from gateway.waiting import Deadlines, Pauses, Refusals
+from gateway.waiting import Pauses, Refusals
 
 log = structlog.get_logger(__name__)
 
@@ -31,37 +32,25 @@ _REMEMBERED_NAMES: Final = 500_000  # of all lists together
 
 
 class TagLists:
-    """Lists are kept for ``fresh_for``, and served after that while nobody answers.
+    """Lists are kept for ``fresh_for``, and served after that while nobody answers."""
 
-    ``now`` gives seconds since the epoch.
-    """
-
-    def __init__(
-        self,
-        fetcher: Fetcher,
-        catalog: Catalog,
-        now: Callable[[], float],
-        locks: Locks | None,
-        deadlines: Deadlines,
-        *,
-        is_offline: bool,
-    ) -> None:
+    def __init__(self, parts: Parts, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
-        self._catalog = catalog
-        self._now = now
-        self._deadlines = deadlines
-        self._is_offline = is_offline
-        self._flights: Flights[TagList] = Flights("tags", locks)
-        self._refusals = Refusals(now)
-        self._pauses = Pauses(now)
+        self._catalog = parts.catalog
+        self._now = parts.now
+        self._deadlines = parts.deadlines
+        self._is_offline = parts.is_offline
+        self._flights: Flights[TagList] = Flights("tags", parts.locks)
+        self._refusals = Refusals(parts.now)
+        self._pauses = Pauses(parts.now)
         self._memory: LRUCache[tuple[str, str], TagList] = LRUCache(
             _REMEMBERED_NAMES, getsizeof=lambda known: len(known.names) + 1
         )
 
     async def list(self, route: Route) -> Listed:
         """Return the tags upstream has and those held; only what is known while upstream is away."""
-        held = {_shown(*one) for one in await self._catalog.versions_of(route.target)}
-        if self._is_offline:
+        held = {listed_tag(*one) for one in await self._catalog.versions_of(route.target)}
+        if self._is_offline or route.is_offline:
             return _offline(route, held)
         known = await self._known(route)
         state = None if known is None else self._standing(route, known)
@@ -83,6 +72,10 @@ class TagLists:
         if not held and known is None:
             return await self._cold(route, flight, cache)
         return await self._briefly(route, flight, cache, known, held)
+
+    async def held(self, route: Route) -> Sequence[str]:
+        """What a list would show if nobody was asked."""
+        return _tags(listed_tag(*one) for one in await self._catalog.versions_of(route.target))
 
     async def drain(self) -> None:
         await self._flights.drain()
@@ -151,15 +144,25 @@ class TagLists:
         is_first = versions.failure is not None and await self._known(route) is None
         if versions.failure is not None and not is_first:
             raise versions.failure
-        names = _tags(_shown(source.name, name) for name in versions.names)
-        listed = TagList(source.name.value, tuple(names), versions.confirmed_at)
-        await self._catalog.keep_tag_list(route.target, route.variant.value, listed)
+        listed, created = await to_thread.run_sync(_read, source.name.value, versions)
+        await self._catalog.keep_tag_list(route.target, route.variant.value, listed, created)
         return listed
 
 
-def _shown(source: str, version: str) -> str:
+def listed_tag(source: str, version: str) -> str:
     """A registry's tags as they are; of the others, whose versions they are, plainly."""
     return version if source == SourceName.REGISTRY else tag_of(version)
+
+
+def created_times(source: str, versions: Versions) -> Mapping[str, float]:
+    """When listed tags were created, as far as their list says; of 1.0.0 and v1.0.0 the first."""
+    plain_last = sorted(versions.created.items(), key=lambda one: one[0].startswith("v"), reverse=True)
+    return {listed_tag(source, version): seconds for version, seconds in plain_last}
+
+
+def _read(source: str, versions: Versions) -> tuple[TagList, Mapping[str, float]]:
+    names = _tags(listed_tag(source, version) for version in versions.names)
+    return TagList(source, tuple(names), versions.confirmed_at), created_times(source, versions)
 
 
 def _offline(route: Route, held: set[str]) -> Listed:

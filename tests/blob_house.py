@@ -15,6 +15,7 @@ from gateway.oci.outcomes import Unavailable
 from gateway.oci.repository import Repository
 from gateway.oci.target import Target
 from gateway.pulled import Cache, PulledBlob
+from gateway.rules.route import Wanted
 from gateway.store.blobs import (
     WITHHELD_BYTES,
 )
@@ -54,12 +55,12 @@ async def rest_of(pulled: PulledBlob, start: int = 0) -> bytes:
 async def is_known(at: House) -> bool:
     """Whether the repository has earned the layer by now."""
     await asyncio.sleep(0)
-    return (await at.puller.blob(DEMO, DIGEST)).cache is Cache.HIT
+    return (await at.puller.blob(Wanted(DEMO), DIGEST)).cache is Cache.HIT
 
 
 async def code_of(at: House, digest: Digest = DIGEST, name: Repository = DEMO) -> ErrorCode:
     with pytest.raises(OciError) as caught:
-        await at.puller.blob(name, digest)
+        await at.puller.blob(Wanted(name), digest)
     return caught.value.code
 
 
@@ -74,12 +75,12 @@ async def is_kept(at: House, content: bytes) -> bool:
 
 
 def target_of(at: House) -> Target:
-    return at.puller.route(DEMO).target
+    return at.puller.route(Wanted(DEMO)).first.target
 
 
 async def code_in(at: Process) -> ErrorCode:
     with pytest.raises(OciError) as caught:
-        await at.puller.blob(DEMO, DIGEST)
+        await at.puller.blob(Wanted(DEMO), DIGEST)
     return caught.value.code
 
 
@@ -88,7 +89,7 @@ async def named_by_both(at: House, first: FeedingSource, second: FeedingSource) 
     second.builds = other_image
     await at.pull()
     first.failure = Unavailable("away")
-    await at.puller.manifest(DEMO, other_image(LAYER).digest)
+    await at.puller.manifest(Wanted(DEMO), other_image(LAYER).digest)
     first.failure = None
 
 

@@ -9,6 +9,7 @@ import httpx
 from sqlalchemy import select
 
 from gateway.app import Gateway, compose, create_app
+from gateway.rule_revisions import InForce
 from gateway.rules.load import load_rules
 from gateway.settings import Settings
 from gateway.sources.egress import NameUnresolved
@@ -75,7 +76,9 @@ async def composed(folder: Path, rules: str, dns: FakeDns | None = None) -> Asyn
     names = FakeDns() if dns is None else dns
     data_dir = DataDir(folder)
     data_dir.prepare()
-    gateway = compose(Settings(data_dir=folder), data_dir, load_rules(f"version: 1\n{rules}"), resolver=names)
+    gateway = compose(
+        Settings(data_dir=folder), data_dir, InForce(load_rules(f"version: 1\n{rules}")), resolver=names
+    )
     transport = httpx.ASGITransport(app=create_app(gateway))
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as client:

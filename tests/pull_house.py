@@ -17,10 +17,11 @@ from gateway.oci.postgres_url import PostgresUrl
 from gateway.oci.reference import Tag
 from gateway.oci.repository import Repository
 from gateway.oci.target import Target
-from gateway.pull import Parts, Puller
+from gateway.parts import Parts
+from gateway.pull import Puller
 from gateway.pulled import Cache
 from gateway.rules.model import Access, Policy, SourceName
-from gateway.rules.route import PLAIN, Route
+from gateway.rules.route import PLAIN, Route, Routing, Wanted
 from gateway.store.blobs import MemoryBlobs, OpenBlob
 from gateway.store.catalog import Catalog
 from gateway.store.engine import Engines
@@ -79,11 +80,11 @@ class House:
     access: dict[str, Access]
 
     async def pull(self, tag: str = "1.0.0", name: Repository = DEMO) -> tuple[Cache, Digest]:
-        pulled = await self.puller.manifest(name, Tag(tag))
+        pulled = await self.puller.manifest(Wanted(name), Tag(tag))
         return pulled.cache, pulled.manifest.digest
 
     async def read(self, digest: Digest, name: Repository = DEMO) -> bytes:
-        blob = (await self.puller.blob(name, digest)).blob
+        blob = (await self.puller.blob(Wanted(name), digest)).blob
         content = b""
         try:
             while len(content) < blob.size:
@@ -101,8 +102,9 @@ class House:
 
     async def code(self, reference: str | Digest = "1.0.0", name: Repository = DEMO) -> ErrorCode:
         """Pull, and return the code of the refusal."""
+        meant = Tag(reference) if isinstance(reference, str) else reference
         with pytest.raises(OciError) as caught:
-            await self.puller.manifest(name, Tag(reference) if isinstance(reference, str) else reference)
+            await self.puller.manifest(Wanted(name), meant)
         return caught.value.code
 
 
@@ -136,12 +138,13 @@ def _open_engines(folder: Path) -> Engines:
 
 def route_with(
     policy: Policy, chain: Sequence[SourceName], access: Mapping[str, Access] = MappingProxyType({})
-) -> Callable[[Repository], Route]:
+) -> Callable[[Wanted], Routing]:
     """Routes as rules without rewrites give them; ``access`` by target."""
 
-    def route_of(name: Repository) -> Route:
+    def route_of(wanted: Wanted) -> Routing:
+        name = wanted.name
         granted = access.get(name.name, Access.ANONYMOUS)
-        return Route(name, Target(name), PLAIN, None, policy, tuple(chain), access=granted)
+        return Routing((Route(name, Target(name), PLAIN, None, policy, tuple(chain), access=granted),))
 
     return route_of
 
@@ -171,10 +174,12 @@ async def house(
     for one in sources.values():
         one.blobs, one.now = blobs, clock
     access: dict[str, Access] = {}
+    route_of = route_with(policy, list(sources), access)
     puller = Puller(
         Parts(
-            route_of=route_with(policy, list(sources), access),
+            router=lambda: route_of,
             admit=admit_anyone,
+            is_open=lambda _rules, target: access.get(str(target)) is not Access.PRIVATE,
             sources=sources,
             catalog=catalog,
             blobs=blobs,

@@ -10,8 +10,10 @@ from gateway.flights import Locks
 from gateway.oci.digest import Digest
 from gateway.oci.reference import Tag
 from gateway.oci.repository import Repository
-from gateway.pull import MAX_BLOB_BYTES, Parts, Puller
+from gateway.parts import MAX_BLOB_BYTES, Parts
+from gateway.pull import Puller
 from gateway.rules.model import Policy
+from gateway.rules.route import Wanted
 from gateway.store.blobs import BlobStore
 from gateway.store.blobs_directory import DirectoryBlobs
 from gateway.store.catalog import Catalog
@@ -34,10 +36,10 @@ class Process:
     clock: Clock
 
     async def pull(self, tag: str = "1.0.0", name: Repository = DEMO) -> Digest:
-        return (await self.puller.manifest(name, Tag(tag))).manifest.digest
+        return (await self.puller.manifest(Wanted(name), Tag(tag))).manifest.digest
 
     async def read(self, digest: Digest, name: Repository = DEMO) -> bytes:
-        pulled = await self.puller.blob(name, digest)
+        pulled = await self.puller.blob(Wanted(name), digest)
         content = b""
         try:
             while len(content) < pulled.blob.size:
@@ -64,10 +66,11 @@ async def process(
     engines = open_catalog(folder)
     generation = LocalGeneration()
     time = Clock() if clock is None else clock
+    route_of = route_with(policy or Policy(), [one.name for one in sources])
     made = Process(
         Puller(
             Parts(
-                route_of=route_with(policy or Policy(), [one.name for one in sources]),
+                router=lambda: route_of,
                 admit=admit_anyone,
                 sources={one.name: one for one in sources},
                 catalog=Catalog(engines, generation),

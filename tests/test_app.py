@@ -7,8 +7,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gateway.app import ConfigError, compose, create_app, read_rules, version
+from gateway.app import compose, create_app, rule_desk, version
 from gateway.oci.urls import HttpUrl
+from gateway.rule_revisions import InForce, RulesFileError
+from gateway.rules.load import load_rules
 from gateway.rules.model import EgressMode, RuleSet
 from gateway.rules.problems import RulesError
 from gateway.settings import Settings, load_settings
@@ -27,12 +29,25 @@ upstreams:
 """
 
 
+def read_rules(settings: Settings) -> RuleSet:
+    """As a first start reads them."""
+    data_dir = DataDir(settings.data_dir)
+    data_dir.prepare()
+    desk = rule_desk(settings, data_dir)
+    try:
+        return desk.start().rule_set
+    finally:
+        desk.engines.dispose()
+        data_dir.close()
+
+
 def settings_of(folder: Path, rules: str | None = None, **environment: str) -> Settings:
     """Settings that name a rules file in ``folder``, which holds ``rules``."""
     path = folder / "rules.yaml"
     if rules is not None:
         path.write_text(rules)
-    return load_settings({"GATEWAY_RULES": str(path), **environment}, {}, Path.read_text)
+    given = {"GATEWAY_RULES": str(path), "GATEWAY_DATA_DIR": str(folder / "data")}
+    return load_settings({**given, **environment}, {}, Path.read_text)
 
 
 def test_no_file_at_the_default_place_means_no_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,13 +61,13 @@ def test_a_named_file_that_is_absent_is_an_error_also_at_the_default_place(
     monkeypatch.chdir(tmp_path)
     for place in ("elsewhere.yaml", "rules.yaml"):
         settings = load_settings({"GATEWAY_RULES": place}, {}, Path.read_text)
-        with pytest.raises(ConfigError, match=rf"no rules file {place} \(setting RULES\)"):
+        with pytest.raises(RulesFileError, match=rf"no rules file {place} \(setting RULES\)"):
             read_rules(settings)
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").mkdir()
-    with pytest.raises(ConfigError, match=r"rules.yaml cannot be read: Is a directory"):
+    with pytest.raises(RulesFileError, match=r"rules.yaml cannot be read: Is a directory"):
         read_rules(settings_of(tmp_path))
 
 
@@ -82,7 +97,7 @@ def test_a_secret_that_is_not_to_be_had_is_an_error_that_names_it(
 ) -> None:
     (tmp_path / "password").touch()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=named) as caught:
+    with pytest.raises(RulesError, match=named) as caught:
         read_rules(settings_of(tmp_path, RULES, **environment))
     assert "charts.corp.example" in str(caught.value)
 
@@ -118,7 +133,7 @@ class Lifespan:
 async def test_it_is_ready_between_its_start_and_its_stop(tmp_path: Path) -> None:
     data_dir = DataDir(tmp_path)
     data_dir.prepare()
-    app = create_app(compose(Settings(data_dir=tmp_path), data_dir, RuleSet()))
+    app = create_app(compose(Settings(data_dir=tmp_path), data_dir, InForce(RuleSet())))
     lifespan = Lifespan(app)
     async with anyio.create_task_group() as group:
         group.start_soon(lifespan.run)
@@ -137,7 +152,9 @@ async def test_it_is_not_ready_from_the_moment_it_is_told_to_stop(tmp_path: Path
     data_dir = DataDir(tmp_path)
     data_dir.prepare()
     stop = anyio.Event()
-    app = create_app(compose(Settings(data_dir=tmp_path), data_dir, RuleSet()), is_stopping=stop.is_set)
+    app = create_app(
+        compose(Settings(data_dir=tmp_path), data_dir, InForce(RuleSet())), is_stopping=stop.is_set
+    )
     lifespan = Lifespan(app)
     async with anyio.create_task_group() as group:
         group.start_soon(lifespan.run)
@@ -153,7 +170,7 @@ async def test_it_is_not_ready_from_the_moment_it_is_told_to_stop(tmp_path: Path
 async def test_closed_it_keeps_no_file_open(tmp_path: Path) -> None:
     data_dir = DataDir(tmp_path)
     data_dir.prepare()
-    gateway = compose(Settings(data_dir=tmp_path), data_dir, RuleSet())
+    gateway = compose(Settings(data_dir=tmp_path), data_dir, InForce(RuleSet()))
     await gateway.close()
     data_dir.close()
     held = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)]
@@ -170,10 +187,10 @@ async def test_its_own_hosts_are_where_it_listens_and_what_it_is_reached_by(tmp_
     data_dir = DataDir(tmp_path)
     data_dir.prepare()
     url = HttpUrl("https", "charts.example.test", 8443)
-    gateway = compose(Settings(data_dir=tmp_path, port=9000, public_url=url), data_dir, RuleSet())
+    gateway = compose(Settings(data_dir=tmp_path, port=9000, public_url=url), data_dir, InForce(RuleSet()))
     assert gateway.own_hosts == {"127.0.0.1:9000", "charts.example.test:8443"}
     await gateway.close()
-    sixth = compose(Settings(data_dir=tmp_path, host="::1", port=9000), data_dir, RuleSet())
+    sixth = compose(Settings(data_dir=tmp_path, host="::1", port=9000), data_dir, InForce(RuleSet()))
     assert sixth.own_hosts == {"[::1]:9000"}
     await sixth.close()
     data_dir.close()
@@ -190,7 +207,7 @@ async def test_offline_by_setting_or_by_rules_nobody_is_dialled(tmp_path: Path, 
     settings = Settings(data_dir=tmp_path, rules=rules, offline=is_offline_by == "setting")
     data_dir = DataDir(tmp_path)
     data_dir.prepare()
-    gateway = compose(settings, data_dir, read_rules(settings), resolver=resolver)
+    gateway = compose(settings, data_dir, InForce(load_rules(rules.read_bytes())), resolver=resolver)
     app = create_app(gateway)
     for target in (b"/v2/charts.jetstack.io/cert-manager/manifests/1.0.0", b"/v2/a.example/b/tags/list"):
         assert (await ask_app(app, "GET", target)).status == 404

@@ -14,6 +14,7 @@ from gateway.oci.errors import ErrorCode, OciError
 from gateway.oci.manifest import Manifest
 from gateway.oci.outcomes import Corrupt, Denied, Missing, Outcome, Unavailable
 from gateway.rules.model import SourceName
+from gateway.rules.route import Wanted
 from gateway.store.blobs import (
     WITHHELD_BYTES,
     BlobWriter,
@@ -55,7 +56,7 @@ async def test_wrong_bytes_are_cut_short_for_everybody_and_the_next_pull_fetches
     source = feeding(LAYER)
     source.feeds = [feed]
     async with pulling(tmp_path, source) as at:
-        opened = [await at.puller.blob(DEMO, DIGEST) for _ in range(5)]
+        opened = [await at.puller.blob(Wanted(DEMO), DIGEST) for _ in range(5)]
         reading = [asyncio.create_task(rest_of(one)) for one in opened]
         feed.end()
         results = await asyncio.gather(*reading, return_exceptions=True)
@@ -74,7 +75,7 @@ async def test_a_small_blob_that_is_wrong_is_refused_and_not_cut(size: int, tmp_
     source.feeds = [feed]
     async with pulling(tmp_path, source) as at:
         with pytest.raises(OciError) as caught:
-            await at.puller.blob(DEMO, Digest.of(layer))
+            await at.puller.blob(Wanted(DEMO), Digest.of(layer))
         assert caught.value.status == 502
         assert await at.blobs.size(Digest.of(layer)) is None
         assert await at.read(Digest.of(layer)) == layer
@@ -106,7 +107,7 @@ async def test_who_comes_after_a_failure_joins_the_failed_transfer_no_more(tmp_p
     async with process(tmp_path, [source], locks=locks) as at:
         await at.pull()
         locks.gate.clear()
-        first = await at.puller.blob(DEMO, DIGEST)
+        first = await at.puller.blob(Wanted(DEMO), DIGEST)
         feed.end()
         with pytest.raises(TransferBroken):
             await rest_of(first)
@@ -151,7 +152,7 @@ async def test_a_failure_before_the_first_byte_is_told_and_tried_again(
         source.failure = failure
         for _ in range(2):
             with pytest.raises(OciError) as caught:
-                await at.puller.blob(DEMO, DIGEST)
+                await at.puller.blob(Wanted(DEMO), DIGEST)
             assert (caught.value.code, caught.value.retry_after_seconds) == (code, retry_after)
         assert source.asked.count(f"blob {DIGEST}") == 2  # nothing of it is remembered
         source.failure = None
@@ -204,7 +205,7 @@ async def test_what_breaks_off_is_begun_anew_for_the_next_who_asks(tmp_path: Pat
     source = feeding(LAYER)
     source.feeds = [feed]
     async with pulling(tmp_path, source) as at:
-        pulled = await at.puller.blob(DEMO, DIGEST)
+        pulled = await at.puller.blob(Wanted(DEMO), DIGEST)
         feed.break_off(DOWN)
         with pytest.raises(TransferBroken):
             await rest_of(pulled)
@@ -219,7 +220,7 @@ async def test_bytes_of_one_source_are_never_completed_with_those_of_another(tmp
     bad.feeds = [feed]
     async with house(tmp_path, others=[bad], only=good) as at:
         await named_by_both(at, bad, good)
-        pulled = await at.puller.blob(DEMO, DIGEST)
+        pulled = await at.puller.blob(Wanted(DEMO), DIGEST)
         start = await pulled.blob.read(0, 1 << 20)
         assert start == WRONG[::-1][:READABLE]
         feed.break_off(DOWN)
@@ -232,7 +233,7 @@ async def test_a_blob_larger_than_allowed_is_not_fetched(tmp_path: Path) -> None
     async with process(tmp_path, [source], max_blob_bytes=len(LAYER) - 1) as at:
         await at.pull()
         with pytest.raises(OciError) as caught:
-            await at.puller.blob(DEMO, DIGEST)
+            await at.puller.blob(Wanted(DEMO), DIGEST)
         assert (caught.value.status, caught.value.detail) == (502, {"reason": "too_large"})
         assert source.served == []
     async with process(tmp_path, [source], max_blob_bytes=len(LAYER)) as at:
@@ -265,7 +266,7 @@ async def test_a_disk_that_is_full_before_the_first_byte_is_an_outage(tmp_path: 
         await at.pull()
         disk.room_bytes = 0
         with pytest.raises(OciError) as caught:
-            await at.puller.blob(DEMO, DIGEST)
+            await at.puller.blob(Wanted(DEMO), DIGEST)
         assert (caught.value.status, caught.value.code) == (503, ErrorCode.UNAVAILABLE)
         disk.room_bytes = 1 << 20
         assert await at.read(DIGEST) == LAYER
@@ -278,7 +279,7 @@ async def test_a_disk_that_fills_up_on_the_way_cuts_everybody_short_and_nothing_
     source.feeds = [feed]
     async with process(tmp_path, [source], blobs=disk) as at:
         await at.pull()
-        opened = [await at.puller.blob(DEMO, DIGEST) for _ in range(3)]
+        opened = [await at.puller.blob(Wanted(DEMO), DIGEST) for _ in range(3)]
         assert {len(await one.blob.read(0, 1 << 20)) for one in opened} == {READABLE}
         feed.send(LAYER[len(HALF) :])
         results = await asyncio.gather(*map(rest_of, opened), return_exceptions=True)
@@ -326,7 +327,7 @@ async def test_a_disk_that_fills_up_before_anything_could_be_read_is_an_outage_t
     async with process(tmp_path, [source], blobs=disk) as at:
         await at.pull()
         with pytest.raises(OciError) as caught:
-            await at.puller.blob(DEMO, DIGEST)
+            await at.puller.blob(Wanted(DEMO), DIGEST)
         assert caught.value.status == 503
 
 
@@ -334,7 +335,7 @@ async def test_when_the_gateway_ends_those_who_read_along_are_cut_short(tmp_path
     source = feeding(LAYER)
     source.feeds = [Feed(HALF)]
     async with pulling(tmp_path, source) as at:
-        pulled = await at.puller.blob(DEMO, DIGEST)
+        pulled = await at.puller.blob(Wanted(DEMO), DIGEST)
         reading = asyncio.create_task(rest_of(pulled))
         await asyncio.sleep(0)
         await at.puller.drain()

@@ -13,6 +13,7 @@ from gateway.oci.manifest import Manifest
 from gateway.oci.outcomes import Outcome, Unavailable
 from gateway.pulled import Cache
 from gateway.rules.model import SourceName
+from gateway.rules.route import Wanted
 from gateway.store.blobs import WITHHELD_BYTES, keep_bytes
 from gateway.store.blobs_directory import DirectoryBlobs
 from tests.blob_house import (
@@ -41,8 +42,8 @@ async def test_fifty_clients_on_one_running_transfer_are_one_get(tmp_path: Path)
     source = feeding(LAYER)
     source.feeds = [feed]
     async with pulling(tmp_path, source) as at:
-        first = await at.puller.blob(DEMO, DIGEST)
-        others = [await at.puller.blob(DEMO, DIGEST) for _ in range(49)]
+        first = await at.puller.blob(Wanted(DEMO), DIGEST)
+        others = [await at.puller.blob(Wanted(DEMO), DIGEST) for _ in range(49)]
         assert {(len(await one.blob.read(0, 1 << 20)), one.cache) for one in others} == {
             (READABLE, Cache.JOINED)
         }
@@ -51,7 +52,7 @@ async def test_fifty_clients_on_one_running_transfer_are_one_get(tmp_path: Path)
         feed.end()
         assert set(await asyncio.gather(*reading)) == {LAYER}
         assert (first.cache, first.source, source.served) == (Cache.MISS, "registry", [DIGEST])
-        assert (await at.puller.blob(DEMO, DIGEST)).cache is Cache.HIT
+        assert (await at.puller.blob(Wanted(DEMO), DIGEST)).cache is Cache.HIT
 
 
 async def test_a_client_that_leaves_early_ends_nothing(tmp_path: Path) -> None:
@@ -59,14 +60,15 @@ async def test_a_client_that_leaves_early_ends_nothing(tmp_path: Path) -> None:
     source = feeding(LAYER)
     source.feeds = [feed]
     async with pulling(tmp_path, source) as at:
-        leader = await at.puller.blob(DEMO, DIGEST)
-        followers = [asyncio.create_task(rest_of(await at.puller.blob(DEMO, DIGEST))) for _ in range(50)]
+        leader = await at.puller.blob(Wanted(DEMO), DIGEST)
+        joined = [await at.puller.blob(Wanted(DEMO), DIGEST) for _ in range(50)]
+        followers = [asyncio.create_task(rest_of(blob)) for blob in joined]
         assert await leader.blob.read(0, 1024) == LAYER[:1024]
         leader.blob.close()
         feed.send(LAYER[len(HALF) :])
         feed.end()
         assert set(await asyncio.gather(*followers)) == {LAYER}
-        assert (await at.puller.blob(DEMO, DIGEST)).cache is Cache.HIT
+        assert (await at.puller.blob(Wanted(DEMO), DIGEST)).cache is Cache.HIT
         assert source.served == [DIGEST]
 
 
@@ -74,7 +76,7 @@ async def test_clients_that_leave_before_upstream_answers_end_nothing(tmp_path: 
     source = feeding(LAYER)
     async with pulling(tmp_path, source) as at:
         source.gate = asyncio.Event()
-        leaving = [asyncio.create_task(at.puller.blob(DEMO, DIGEST)) for _ in range(3)]
+        leaving = [asyncio.create_task(at.puller.blob(Wanted(DEMO), DIGEST)) for _ in range(3)]
         await until(lambda: has_asked(source))
         for one in leaving:
             one.cancel()
@@ -88,11 +90,11 @@ async def test_head_of_a_blob_dials_nobody_whatever_is_held(tmp_path: Path) -> N
     source = feeding(LAYER)
     async with pulling(tmp_path, source) as at:
         source.asked.clear()
-        before = await at.puller.describe_blob(DEMO, DIGEST)
+        before = await at.puller.describe_blob(Wanted(DEMO), DIGEST)
         assert (before.digest, before.size, source.asked) == (DIGEST, len(LAYER), [])
         await at.read(DIGEST)
         source.asked.clear()
-        assert await at.puller.describe_blob(DEMO, DIGEST) == before
+        assert await at.puller.describe_blob(Wanted(DEMO), DIGEST) == before
         assert source.asked == []
 
 
@@ -102,7 +104,7 @@ async def test_a_blob_smaller_than_what_is_withheld_is_had_whole(layer: bytes, t
     async with pulling(tmp_path, source) as at:
         assert await at.read(Digest.of(layer)) == layer
         await until(lambda: is_kept(at, layer))
-        assert (await at.puller.blob(DEMO, Digest.of(layer))).cache is Cache.HIT
+        assert (await at.puller.blob(Wanted(DEMO), Digest.of(layer))).cache is Cache.HIT
         assert source.served == [Digest.of(layer)]
 
 
@@ -112,7 +114,7 @@ async def test_where_one_source_has_the_blob_no_more_the_other_giver_is_asked(tm
         await named_by_both(at, first, second)
         first.failure = Unavailable("down")
         assert await at.read(DIGEST) == LAYER
-        assert (await at.puller.blob(DEMO, DIGEST)).source == "registry"
+        assert (await at.puller.blob(Wanted(DEMO), DIGEST)).source == "registry"
         assert (first.served, second.served) == ([], [DIGEST])
 
 
@@ -182,8 +184,8 @@ async def test_another_process_reads_along_and_asks_nobody(tmp_path: Path) -> No
         process(tmp_path, [following]) as second,
     ):
         await first.pull()
-        leader = await first.puller.blob(DEMO, DIGEST)
-        followers = [await second.puller.blob(DEMO, DIGEST) for _ in range(5)]
+        leader = await first.puller.blob(Wanted(DEMO), DIGEST)
+        followers = [await second.puller.blob(Wanted(DEMO), DIGEST) for _ in range(5)]
         for one in followers:
             assert await one.blob.read(0, 1000) == LAYER[:1000]  # while upstream still sends
         reading = [asyncio.create_task(rest_of(one)) for one in (leader, *followers)]
@@ -198,7 +200,7 @@ async def test_another_process_finds_what_was_kept_and_asks_nobody(tmp_path: Pat
     async with process(tmp_path, [leading]) as first, process(tmp_path, [following]) as second:
         await first.pull()
         assert await first.read(DIGEST) == LAYER
-        pulled = await second.puller.blob(DEMO, DIGEST)
+        pulled = await second.puller.blob(Wanted(DEMO), DIGEST)
         assert await rest_of(pulled) == LAYER
         assert (pulled.cache, following.asked) == (Cache.HIT, [])
 
@@ -210,7 +212,7 @@ async def test_offline_a_blob_that_is_not_held_is_an_honest_404(tmp_path: Path) 
     source.asked.clear()
     async with process(tmp_path, [source], offline="yes") as at:
         with pytest.raises(OciError, match="offline") as caught:
-            await at.puller.blob(DEMO, DIGEST)
+            await at.puller.blob(Wanted(DEMO), DIGEST)
         assert (caught.value.code, source.asked) == (ErrorCode.BLOB_UNKNOWN, [])
 
 
@@ -222,7 +224,8 @@ async def test_two_repositories_that_share_a_layer_are_each_given_it_by_their_ow
     async with process(tmp_path, [source]) as at:
         await at.pull(name=DEMO)
         await at.pull(name=OTHER)
-        reading = [asyncio.create_task(rest_of(await at.puller.blob(name, DIGEST))) for name in (DEMO, OTHER)]
+        opened = [await at.puller.blob(Wanted(name), DIGEST) for name in (DEMO, OTHER)]
+        reading = [asyncio.create_task(rest_of(blob)) for blob in opened]
         for feed in feeds:
             feed.send(LAYER[len(HALF) :])
             feed.end()

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.cli import group
 from gateway.oci.errors import OciError, Situation
-from gateway.rules.keys import EGRESS, POLICY, SECTIONS, UPSTREAM
+from gateway.rules.keys import EGRESS, POLICY, RULE, SECTIONS, TEST, UPSTREAM
 from gateway.settings import NOT_YET, SETTINGS
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -72,7 +72,7 @@ def test_every_setting_is_documented_with_its_default_and_what_is_refused_too() 
 
 def test_every_key_of_the_rules_is_documented() -> None:
     page = (PROJECT / "docs/rules.md").read_text("utf-8")
-    keys = {key for table in (SECTIONS, POLICY, EGRESS, UPSTREAM) for key in table}
+    keys = {key for table in (SECTIONS, POLICY, EGRESS, UPSTREAM, RULE, TEST) for key in table}
     assert {key for key in keys if f"`{key}`" not in page and f"{key}:" not in page} == set()
 
 

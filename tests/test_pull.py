@@ -20,6 +20,7 @@ from gateway.oci.outcomes import (
 from gateway.oci.reference import Tag
 from gateway.pulled import Cache
 from gateway.rules.model import Deleted, Drift, Policy
+from gateway.rules.route import Wanted
 from gateway.store.blobs import StorageFailed
 from gateway.waiting import Deadlines
 from tests.fakes.source import layer_of, manifest_of
@@ -44,7 +45,7 @@ async def test_what_is_due_is_confirmed_without_a_download(tmp_path: Path) -> No
     async with house(tmp_path) as at:
         await at.pull()
         at.clock.advance(DUE)
-        pulled = await at.puller.manifest(DEMO, Tag("1.0.0"))
+        pulled = await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))
         assert (pulled.cache, pulled.confirmed_at) == (Cache.HIT, at.clock.seconds)
         assert await at.pull() == (Cache.HIT, FIRST)
         assert (at.source.asked, at.source.fetched) == (["1.0.0"] * 2, ["1.0.0"])
@@ -79,7 +80,7 @@ async def test_what_is_held_is_served_stale_whatever_fails(failure: Exception, t
         at.source.failure = failure
         confirmed_at = at.clock.seconds - DUE
         for _ in range(2):
-            pulled = await at.puller.manifest(DEMO, Tag("1.0.0"))
+            pulled = await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))
             assert (pulled.cache, pulled.manifest.digest) == (Cache.STALE, FIRST)
             assert pulled.confirmed_at == confirmed_at
         at.source.failure = None
@@ -105,9 +106,9 @@ async def test_what_upstream_deleted_is_kept(failure: Outcome, tmp_path: Path) -
         await at.pull()
         at.clock.advance(DUE)
         at.source.failure = failure
-        before = await at.puller.manifest(DEMO, Tag("1.0.0"))
+        before = await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))
         assert await at.pull() == (Cache.STALE, FIRST)
-        assert (await at.puller.manifest(DEMO, Tag("1.0.0"))).confirmed_at == before.confirmed_at
+        assert (await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))).confirmed_at == before.confirmed_at
 
 
 @pytest.mark.anyio
@@ -129,7 +130,7 @@ async def test_with_nothing_held_a_failure_is_told(
 ) -> None:
     async with house(tmp_path) as at:
         at.source.failure = failure
-        for ask in (at.puller.manifest(DEMO, Tag("1.0.0")), at.puller.manifest(DEMO, FIRST)):
+        for ask in (at.puller.manifest(Wanted(DEMO), Tag("1.0.0")), at.puller.manifest(Wanted(DEMO), FIRST)):
             with pytest.raises(OciError) as caught:
                 await ask
             assert (caught.value.code, caught.value.retry_after_seconds) == (code, retry_after)
@@ -157,7 +158,7 @@ async def test_a_remembered_refusal_does_not_grow_as_it_is_told(tmp_path: Path) 
         depths = []
         for _ in range(20):
             with pytest.raises(OciError) as caught:
-                await at.puller.manifest(DEMO, Tag("9.9.9"))
+                await at.puller.manifest(Wanted(DEMO), Tag("9.9.9"))
             depths.append(len(caught.traceback))
         assert len(set(depths[1:])) == 1
 
@@ -183,8 +184,9 @@ async def test_with_nothing_held_a_silent_upstream_is_an_outage_and_its_answer_i
     async with house(tmp_path, deadlines=QUICK) as at:
         at.source.gate = asyncio.Event()
         for reference in ("1.0.0", Digest.of(b"never seen")):
+            meant = Tag(reference) if isinstance(reference, str) else reference
             with pytest.raises(OciError) as caught:
-                await at.puller.manifest(DEMO, Tag(reference) if isinstance(reference, str) else reference)
+                await at.puller.manifest(Wanted(DEMO), meant)
             assert caught.value.code is ErrorCode.UNAVAILABLE
             assert caught.value.retry_after_seconds == 5
         at.source.gate.set()
@@ -234,13 +236,13 @@ async def test_offline_what_is_held_is_served_and_nobody_is_asked(tmp_path: Path
     async with house(tmp_path, before=online, offline="yes") as at:
         assert await at.pull() == (Cache.HIT, FIRST)
         assert await at.pull("v1.0.0") == (Cache.HIT, FIRST)
-        assert (await at.puller.manifest(DEMO, FIRST)).cache is Cache.HIT
+        assert (await at.puller.manifest(Wanted(DEMO), FIRST)).cache is Cache.HIT
         assert await at.read(Digest.of(layer_of("1.0.0"))) == layer_of("1.0.0")
-        assert (await at.puller.tags(DEMO)).tags == ["1.0.0"]
+        assert (await at.puller.tags(Wanted(DEMO))).tags == ["1.0.0"]
         assert await at.code("2.0.0") is ErrorCode.MANIFEST_UNKNOWN
         assert await at.code(Digest.of(b"never seen")) is ErrorCode.MANIFEST_UNKNOWN
         with pytest.raises(OciError) as caught:
-            await at.puller.tags(OTHER)
+            await at.puller.tags(Wanted(OTHER))
         assert caught.value.code is ErrorCode.NAME_UNKNOWN
         assert at.source.asked == []
 

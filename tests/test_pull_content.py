@@ -9,6 +9,7 @@ from gateway.oci.digest import Digest
 from gateway.oci.errors import ErrorCode, OciError
 from gateway.oci.outcomes import Corrupt, Missing, MissingName, Outcome
 from gateway.pulled import Cache
+from gateway.rules.route import Wanted
 from gateway.search import SEARCHED_VERSIONS
 from tests.fakes.source import layer_of, manifest_of
 from tests.pull_house import DEMO, DOWN, DUE, FIRST, OTHER, POLICY, house
@@ -23,7 +24,7 @@ async def test_both_spellings_of_a_version_are_one_manifest_and_one_download(tmp
         assert (await at.pull("v1.0.0"))[1] == FIRST
         assert await at.pull("v1.0.0") == (Cache.HIT, FIRST)
         assert at.source.fetched == ["1.0.0"]
-        assert (await at.puller.tags(DEMO)).tags == ["1.0.0"]
+        assert (await at.puller.tags(Wanted(DEMO))).tags == ["1.0.0"]
 
 
 DRIFTED = layer_of("1.0.0", "republished")
@@ -50,7 +51,7 @@ async def test_what_a_version_changed_to_is_there_by_digest_and_never_takes_its_
         await at.pull()
         at.source.layers["1.0.0"] = DRIFTED
         wanted = manifest_of(DRIFTED)
-        pulled = await at.puller.manifest(DEMO, wanted.digest)
+        pulled = await at.puller.manifest(Wanted(DEMO), wanted.digest)
         assert pulled.manifest.content == wanted.content
         await at.read(Digest.of(DRIFTED))
         assert await at.pull() == (Cache.HIT, FIRST)
@@ -76,9 +77,9 @@ async def test_a_digest_never_seen_is_looked_for_among_the_newest_25(
         version = f"1.0.{40 - position}"
         wanted = manifest_of(at.source.layers[version])
         if is_found:
-            pulled = await at.puller.manifest(DEMO, wanted.digest)
+            pulled = await at.puller.manifest(Wanted(DEMO), wanted.digest)
             assert (pulled.manifest, pulled.cache) == (wanted, Cache.MISS)
-            assert (await at.puller.manifest(DEMO, wanted.digest)).cache is Cache.HIT
+            assert (await at.puller.manifest(Wanted(DEMO), wanted.digest)).cache is Cache.HIT
             assert await at.pull(version) == (Cache.HIT, wanted.digest)
         else:
             assert await at.code(wanted.digest) is ErrorCode.MANIFEST_UNKNOWN
@@ -92,7 +93,7 @@ async def test_many_digests_are_looked_for_in_one_flight_each_version_once(tmp_p
     async with house(tmp_path) as at:
         at.source.layers = _versions(10)
         wanted = [manifest_of(layer).digest for layer in at.source.layers.values()]
-        pulled = await asyncio.gather(*[at.puller.manifest(DEMO, digest) for digest in wanted])
+        pulled = await asyncio.gather(*[at.puller.manifest(Wanted(DEMO), digest) for digest in wanted])
         assert [one.manifest.digest for one in pulled] == wanted
         assert sorted(at.source.fetched) == sorted(at.source.layers)
 
@@ -109,7 +110,7 @@ async def test_a_version_that_cannot_be_had_does_not_end_the_search_and_an_outag
         at.source.layers = _versions(3)
         at.source.spoiled = {"1.0.2": failure}
         wanted = manifest_of(at.source.layers["1.0.0"]).digest
-        assert (await at.puller.manifest(DEMO, wanted)).manifest.digest == wanted
+        assert (await at.puller.manifest(Wanted(DEMO), wanted)).manifest.digest == wanted
         assert await at.code(Digest.of(b"nobody's")) is code
 
 
@@ -118,17 +119,17 @@ async def test_tags_are_what_upstream_has_and_what_is_held(tmp_path: Path) -> No
     async with house(tmp_path) as at:
         await at.pull()
         at.source.layers = {"v2.0.0": b"x", "2.1.0+build.5": b"y"}
-        assert (await at.puller.tags(DEMO)).tags == ["1.0.0", "2.0.0", "2.1.0_build.5"]
+        assert (await at.puller.tags(Wanted(DEMO))).tags == ["1.0.0", "2.0.0", "2.1.0_build.5"]
         at.source.failure = DOWN
         at.clock.advance(2 * POLICY.fresh_for_seconds)
-        stale = await at.puller.tags(DEMO)
+        stale = await at.puller.tags(Wanted(DEMO))
         assert (stale.tags, stale.cache) == (["1.0.0", "2.0.0", "2.1.0_build.5"], Cache.STALE)
         with pytest.raises(OciError) as caught:
-            await at.puller.tags(OTHER)
+            await at.puller.tags(Wanted(OTHER))
         assert caught.value.code is ErrorCode.UNAVAILABLE
         at.source.failure = MissingName("no")
         with pytest.raises(OciError) as caught:
-            await at.puller.tags(OTHER)
+            await at.puller.tags(Wanted(OTHER))
         assert caught.value.code is ErrorCode.NAME_UNKNOWN
 
 
@@ -146,9 +147,9 @@ async def test_what_one_repository_delivered_is_never_served_by_another(
         assert await at.code(FIRST, OTHER) is ErrorCode.MANIFEST_UNKNOWN
         for ask in (at.puller.blob, at.puller.describe_blob):
             with pytest.raises(OciError) as caught:
-                await ask(OTHER, digest)
+                await ask(Wanted(OTHER), digest)
             assert caught.value.code is ErrorCode.BLOB_UNKNOWN
-        assert await at.puller.referrers(OTHER, FIRST) == []
+        assert await at.puller.referrers(Wanted(OTHER), FIRST) == []
 
 
 @pytest.mark.anyio
@@ -156,7 +157,7 @@ async def test_a_blob_that_nobody_named_is_not_looked_for(tmp_path: Path) -> Non
     async with house(tmp_path) as at:
         for number in range(20):
             with pytest.raises(OciError) as caught:
-                await at.puller.blob(DEMO, Digest.of(b"%d" % number))
+                await at.puller.blob(Wanted(DEMO), Digest.of(b"%d" % number))
             assert caught.value.code is ErrorCode.BLOB_UNKNOWN
         assert at.source.asked == []
 
@@ -197,7 +198,7 @@ async def test_a_blob_whose_bytes_are_gone_and_cannot_be_had_is_told(
         await at.blobs.delete(LAYER)
         at.source.layers, at.source.failure = layers, failure
         with pytest.raises(OciError) as caught:
-            await at.puller.blob(DEMO, LAYER)
+            await at.puller.blob(Wanted(DEMO), LAYER)
         assert caught.value.code is code
 
 
@@ -206,7 +207,7 @@ async def test_a_blob_is_described_from_its_manifest(tmp_path: Path) -> None:
     async with house(tmp_path) as at:
         await at.pull()
         await at.blobs.delete(LAYER)
-        descriptor = await at.puller.describe_blob(DEMO, LAYER)
+        descriptor = await at.puller.describe_blob(Wanted(DEMO), LAYER)
         assert (descriptor.digest, descriptor.size) == (LAYER, len(layer_of("1.0.0")))
         assert at.source.asked == ["1.0.0"]
 
@@ -228,5 +229,5 @@ async def test_a_search_that_found_nothing_answers_for_every_unknown_digest_for_
         at.source.failure = Missing("gone")
         for number in range(3):
             with pytest.raises(OciError):
-                await at.puller.manifest(DEMO, Digest.of(b"%d" % number))
+                await at.puller.manifest(Wanted(DEMO), Digest.of(b"%d" % number))
         assert len(at.source.asked) == 1

@@ -14,6 +14,7 @@ from gateway.oci.manifest import Manifest
 from gateway.oci.media_types import OCI_IMAGE_INDEX, OCI_MANIFEST
 from gateway.oci.outcomes import Corrupt, Denied, Missing, Outcome, Unavailable
 from gateway.rules.model import SourceName
+from gateway.rules.route import Wanted
 from gateway.sources.base import Comparable
 from gateway.store.blobs import MemoryBlobs
 from tests.composed import HOST, composed, upstream
@@ -57,7 +58,7 @@ QUESTION = f"referrers of {SUBJECT.digest}"
 
 
 async def referrers(at: House, subject: Digest = SUBJECT.digest) -> list[Digest]:
-    return [descriptor.digest for descriptor in await at.puller.referrers(DEMO, subject)]
+    return [descriptor.digest for descriptor in await at.puller.referrers(Wanted(DEMO), subject)]
 
 
 def by_digest(*digests: Digest) -> list[Digest]:
@@ -79,7 +80,7 @@ async def test_what_both_know_is_listed_once_in_upstreams_words(tmp_path: Path) 
         await at.pull("signature")
         theirs = Descriptor(OCI_MANIFEST, OURS, 7, artifact_type="application/x", annotations={"a": "b"})
         at.source.listed = [theirs]
-        assert await at.puller.referrers(DEMO, SUBJECT.digest) == [theirs]
+        assert await at.puller.referrers(Wanted(DEMO), SUBJECT.digest) == [theirs]
 
 
 async def test_upstream_is_asked_once_in_a_while(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ async def test_another_repository_has_referrers_of_its_own(tmp_path: Path) -> No
     async with house(tmp_path, only=registry()) as at:
         await at.pull("1.0.0")
         await at.pull("signature")
-        assert await at.puller.referrers(OTHER, SUBJECT.digest) == []
+        assert await at.puller.referrers(Wanted(OTHER), SUBJECT.digest) == []
 
 
 @pytest.mark.parametrize("failure", [Unavailable("down"), Missing("no"), Denied("no"), Corrupt("wrong")])
@@ -165,7 +166,7 @@ async def test_all_who_ask_at_once_cost_one_question(tmp_path: Path) -> None:
     async with process(tmp_path, [source], clock=clock) as at:
         await at.pull("1.0.0")
         source.gate, clock.looked = asyncio.Event(), 0
-        asked = [asyncio.create_task(at.puller.referrers(DEMO, SUBJECT.digest)) for _ in range(50)]
+        asked = [asyncio.create_task(at.puller.referrers(Wanted(DEMO), SUBJECT.digest)) for _ in range(50)]
         await until(lambda: _have_looked(clock, 50))
         source.gate.set()
         assert all(answer == [SIGNATURE] for answer in await asyncio.gather(*asked))

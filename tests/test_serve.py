@@ -27,26 +27,26 @@ from gateway.settings_values import LogFormat, LogLevel
 def say(text):
     os.write(1, f"{text}\\n".encode())
 
-def wait(lifeline):
+def wait(number, lifeline):
     say(f"worker {os.getpid()}")
     signal.pause()
 
-def ignore_sigterm(lifeline):
+def ignore_sigterm(number, lifeline):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    wait(lifeline)
+    wait(number, lifeline)
 
-def until_orphaned(lifeline):
+def until_orphaned(number, lifeline):
     say(f"worker {os.getpid()}")
     os.read(lifeline, 1)
     say("orphaned")
 
-def end(lifeline):
+def end(number, lifeline):
     pass
 
-def fail(lifeline):
+def fail(number, lifeline):
     raise RuntimeError("a worker that cannot start")
 
-def end_and_pause_long(lifeline):
+def end_and_pause_long(number, lifeline):
     say("ended")
 
 refusals = {"wait_for_a_process": 2, "get_no_process": 100}.get(sys.argv[1], 0)

@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.oci.postgres_url import PostgresUrl
 from gateway.oci.urls import HttpUrl
 from gateway.settings import NOT_YET, SETTINGS, SettingProblem, Settings, SettingsError, load_settings
-from gateway.settings_values import LogFormat, LogLevel
+from gateway.settings_values import LogFormat, LogLevel, RulesEditedIn
 
 DOCUMENTED = {
     "HOST": "127.0.0.1",
@@ -20,10 +21,12 @@ DOCUMENTED = {
     "DATA_DIR": "./data",
     "DATABASE_URL": None,
     "RULES": "rules.yaml",
+    "RULES_EDITED_IN": "both",
     "SECRETS_DIR": None,
     "OFFLINE": "false",
     "WORKERS": "1",
     "PUBLIC_URL": None,
+    "TRUSTED_PROXIES": "none",
     "ALLOW_PRIVATE_NETWORKS": "false",
     "MAX_INDEX_SIZE": "64M",
     "MAX_CHART_SIZE": "100M",
@@ -77,10 +80,12 @@ def test_every_value_of_the_environment_is_read() -> None:
             "GATEWAY_DATA_DIR": "/var/lib/gateway",
             "GATEWAY_DATABASE_URL": "sqlite:////var/lib/catalog.db",
             "GATEWAY_RULES": "/etc/gateway/rules.yaml",
+            "GATEWAY_RULES_EDITED_IN": "File",
             "GATEWAY_SECRETS_DIR": "/run/secrets",
             "GATEWAY_OFFLINE": "TRUE",
             "GATEWAY_WORKERS": "4",
             "GATEWAY_PUBLIC_URL": "https://charts.example.com:8443/",
+            "GATEWAY_TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8",
             "GATEWAY_ALLOW_PRIVATE_NETWORKS": "1",
             "GATEWAY_MAX_INDEX_SIZE": "1Gi",
             "GATEWAY_MAX_CHART_SIZE": "1048576",
@@ -97,10 +102,12 @@ def test_every_value_of_the_environment_is_read() -> None:
         data_dir=Path("/var/lib/gateway"),
         database_url=Path("/var/lib/catalog.db"),
         rules=Path("/etc/gateway/rules.yaml"),
+        rules_edited_in=RulesEditedIn.FILE,
         secrets_dir=Path("/run/secrets"),
         offline=True,
         workers=4,
         public_url=HttpUrl("https", "charts.example.com", 8443),
+        trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
         allow_private_networks=True,
         max_index_size_bytes=2**30,
         max_chart_size_bytes=2**20,
@@ -159,6 +166,17 @@ def test_a_row_knows_how_it_is_written() -> None:
         ("PUBLIC_URL", "charts.example.com"),
         ("PUBLIC_URL", "https://charts.example.com/path"),
         ("PUBLIC_URL", "https://charts.example.com/?q"),
+        ("RULES_EDITED_IN", "pages"),
+        ("TRUSTED_PROXIES", "proxy.example.test"),
+        ("TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("TRUSTED_PROXIES", "10.0.0.1 none"),
+        ("TRUSTED_PROXIES", "10.1"),
+        ("TRUSTED_PROXIES", "010.0.0.1"),
+        ("TRUSTED_PROXIES", "\uff11.1.1.1"),
+        ("TRUSTED_PROXIES", "[::1]"),
+        ("TRUSTED_PROXIES", "10.0.0.1:443"),
+        ("TRUSTED_PROXIES", "fe80::1%eth0/64"),
+        ("TRUSTED_PROXIES", "1" * 5000),
         ("ALLOW_PRIVATE_NETWORKS", "2"),
         ("MAX_INDEX_SIZE", "64X"),
         ("MAX_INDEX_SIZE", "0"),
@@ -198,6 +216,35 @@ def test_every_problem_is_told_at_once_wherever_it_stands() -> None:
 def test_a_mistyped_word_is_answered_with_the_nearest() -> None:
     (problem,) = problems({"GATEWAY_LOG_LEVEL": "inof"})
     assert "did you mean info?" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("none", []),
+        ("", []),
+        (" , ", []),
+        ("10.1.2.3", ["10.1.2.3/32"]),
+        ("10.1.2.3,::1\t10.0.0.0/8", ["10.1.2.3/32", "::1/128", "10.0.0.0/8"]),
+        ("FD00::/8 fd00::/8", ["fd00::/8"]),
+        ("::ffff:10.1.2.3, ::ffff:10.0.0.0/104", ["10.1.2.3/32", "10.0.0.0/8"]),
+        ("::/1", ["::/1"]),
+    ],
+)
+def test_trusted_proxies_are_addresses_and_networks(text: str, networks: list[str]) -> None:
+    assert load({"GATEWAY_TRUSTED_PROXIES": text}).trusted_proxies == tuple(map(ip_network, networks))
+
+
+@pytest.mark.parametrize("text", ["*", "0.0.0.0/0", "::/0", "10.0.0.0/8, *", "::ffff:0:0/96"])
+def test_to_trust_everybody_is_refused(text: str) -> None:
+    (problem,) = problems({"GATEWAY_TRUSTED_PROXIES": text})
+    assert "whoever connects" in problem.message
+    assert "list your proxies" in problem.message
+
+
+def test_an_address_with_the_length_of_its_network_is_answered_with_that_network() -> None:
+    (problem,) = problems({"GATEWAY_TRUSTED_PROXIES": "10.1.2.3/8"})
+    assert "did you mean 10.0.0.0/8?" in problem.message
 
 
 @pytest.mark.parametrize("name", sorted(NOT_YET))

@@ -22,6 +22,7 @@ from gateway.oci.reference import Tag
 from gateway.oci.target import Target
 from gateway.pulled import Cache
 from gateway.rules.model import Access, Drift, Policy, SourceName
+from gateway.rules.route import Wanted
 from gateway.sources.base import Comparable
 from gateway.store.blobs import MemoryBlobs
 from tests.fakes.source import FakeSource, image_of, layer_of, manifest_of
@@ -61,7 +62,7 @@ async def test_a_source_that_has_it_not_or_is_down_moves_on_to_the_next(
     first = proxy()
     first.failure = failure
     async with house(tmp_path, others=[first]) as at:
-        pulled = await at.puller.manifest(DEMO, Tag("1.0.0"))
+        pulled = await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))
         assert (pulled.source, pulled.manifest) == ("helm", manifest_of(A))
         assert (first.asked, at.source.asked) == (["1.0.0"], ["1.0.0"])
 
@@ -90,7 +91,7 @@ async def test_a_source_whose_parts_cannot_be_had_moves_on_too(tmp_path: Path) -
     first = proxy()
     first.spoiled = {"1.0.0": Unavailable("its layer broke off")}
     async with house(tmp_path, others=[first]) as at:
-        pulled = await at.puller.manifest(DEMO, Tag("1.0.0"))
+        pulled = await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))
         assert (pulled.source, pulled.manifest) == ("helm", manifest_of(A))
 
 
@@ -126,7 +127,7 @@ async def test_the_refusal_tells_what_each_source_said(tmp_path: Path) -> None:
     async with house(tmp_path, others=others) as at:
         at.source.failure = Unavailable("broke off")
         with pytest.raises(OciError) as caught:
-            await at.puller.manifest(DEMO, Tag("1.0.0"))
+            await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))
         told = ["registry: 404", "chartproxy: timed out", "helm: broke off"]
         assert caught.value.message == "; ".join(told)
         assert caught.value.detail == {"reason": "unavailable", "tried": told}
@@ -140,7 +141,7 @@ async def test_what_one_source_gave_is_confirmed_by_another_and_stays_byte_for_b
         assert await at.pull() == (Cache.MISS, other_form(A).digest)
         at.clock.advance(DUE)
         first.failure = Unavailable("down")
-        pulled = await at.puller.manifest(DEMO, Tag("1.0.0"))
+        pulled = await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))
         assert (pulled.cache, pulled.source, pulled.manifest) == (Cache.HIT, "helm", other_form(A))
         assert at.source.fetched == []  # the index names the same archive: nothing was downloaded
         at.clock.advance(DUE)
@@ -176,7 +177,7 @@ async def test_a_chart_that_changed_at_another_source_stays_and_the_new_one_is_t
         at.clock.advance(DUE)
         first.layers["1.0.0"] = B
         assert await at.pull() == (Cache.HIT, manifest_of(A).digest)
-        assert (await at.puller.manifest(DEMO, manifest_of(B).digest)).cache is Cache.HIT
+        assert (await at.puller.manifest(Wanted(DEMO), manifest_of(B).digest)).cache is Cache.HIT
         rows = [held.row for held in await at.catalog.held()]
         assert [(row.digest, row.seen_digest) for row in rows] == [
             (manifest_of(A).digest, manifest_of(B).digest)
@@ -191,7 +192,7 @@ async def test_revalidation_asks_the_source_that_gave_the_tag_first(tmp_path: Pa
         first.asked.clear()
         first.layers["1.0.0"] = A
         at.clock.advance(DUE)
-        assert (await at.puller.manifest(DEMO, Tag("1.0.0"))).source == "helm"
+        assert (await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))).source == "helm"
         assert first.asked == []
 
 
@@ -212,25 +213,25 @@ async def test_a_moving_tag_that_another_source_moved_does_not_flip_back(tmp_pat
 async def test_a_digest_is_asked_for_where_that_can_be_and_converted_else(tmp_path: Path) -> None:
     first = registry(**{"1.0.0": B})
     async with house(tmp_path, others=[first]) as at:
-        assert (await at.puller.manifest(DEMO, manifest_of(B).digest)).source == "registry"
+        assert (await at.puller.manifest(Wanted(DEMO), manifest_of(B).digest)).source == "registry"
         assert at.source.asked == []
-        assert (await at.puller.manifest(DEMO, manifest_of(A).digest)).source == "helm"
+        assert (await at.puller.manifest(Wanted(DEMO), manifest_of(A).digest)).source == "helm"
 
 
 @pytest.mark.anyio
 async def test_tags_come_from_the_first_source_that_answers(tmp_path: Path) -> None:
     first = registry(**{"v1.0.0": A, "1.5": B})
     async with house(tmp_path, others=[first]) as at:
-        listed = await at.puller.tags(DEMO)
+        listed = await at.puller.tags(Wanted(DEMO))
         assert (listed.tags, listed.source) == (["1.5", "v1.0.0"], "registry")
         at.clock.advance(2 * Policy().fresh_for_seconds)
         first.failure = Unavailable("down")
-        listed = await at.puller.tags(DEMO)
+        listed = await at.puller.tags(Wanted(DEMO))
         assert (listed.tags, listed.source) == (["1.0.0"], "helm")
 
 
 async def _image_house_pull(at: House) -> Manifest:
-    return (await at.puller.manifest(DEMO, Tag("1.0.0"))).manifest
+    return (await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))).manifest
 
 
 @pytest.mark.anyio
@@ -240,10 +241,10 @@ async def test_the_blobs_of_an_image_are_fetched_as_they_are_asked_for(tmp_path:
     async with house(tmp_path, only=source) as at:
         await _image_house_pull(at)
         assert source.served == []
-        descriptor = await at.puller.describe_blob(DEMO, Digest.of(A))
+        descriptor = await at.puller.describe_blob(Wanted(DEMO), Digest.of(A))
         assert (descriptor.size, source.served) == (len(A), [])
         assert await at.read(Digest.of(A)) == A
-        pulled = await at.puller.blob(DEMO, Digest.of(A))
+        pulled = await at.puller.blob(Wanted(DEMO), Digest.of(A))
         pulled.blob.close()
         assert (pulled.cache, source.served) == (Cache.HIT, [Digest.of(A)])
 
@@ -279,7 +280,7 @@ async def test_a_manifest_that_names_what_its_own_source_has_not_earns_no_right(
         await _image_house_pull(at)
         for _ in range(2):
             with pytest.raises(OciError) as caught:
-                await at.puller.blob(DEMO, Digest.of(secret))
+                await at.puller.blob(Wanted(DEMO), Digest.of(secret))
             assert caught.value.code is ErrorCode.BLOB_UNKNOWN
 
 
@@ -295,7 +296,7 @@ async def test_where_every_source_is_left_out_the_reasons_are_told(tmp_path: Pat
     only.failure = Skipped("it leads back to this gateway")
     async with house(tmp_path, only=only) as at:
         with pytest.raises(OciError) as caught:
-            await at.puller.manifest(DEMO, Tag("1.0.0"))
+            await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))
         assert caught.value.code is ErrorCode.UNAVAILABLE
         assert "chartproxy: it leads back to this gateway" in caught.value.message
 

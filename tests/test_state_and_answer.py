@@ -15,6 +15,7 @@ from gateway.oci.outcomes import Corrupt, Denied, Missing, MissingName, Outcome,
 from gateway.oci.reference import Tag
 from gateway.pulled import Pulled
 from gateway.rules.model import Deleted, Drift, Policy, SourceName
+from gateway.rules.route import Wanted
 from gateway.sources.base import Comparable
 from gateway.store.blobs import MemoryBlobs
 from gateway.waiting import Deadlines
@@ -157,7 +158,7 @@ def _answer(at: House, answer: str) -> None:
 
 async def _told(at: House) -> str:
     try:
-        pulled: Pulled = await at.puller.manifest(DEMO, Tag("1.0.0"))
+        pulled: Pulled = await at.puller.manifest(Wanted(DEMO), Tag("1.0.0"))
     except OciError as error:
         return error.code.value
     content = {at.source.builds(A).digest: "A", at.source.builds(B).digest: "B"}[pulled.manifest.digest]

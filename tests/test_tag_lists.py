@@ -9,6 +9,7 @@ from gateway.oci.errors import ErrorCode, OciError
 from gateway.oci.outcomes import Corrupt, Denied, Missing, MissingName, Outcome, Unavailable, UnknownHost
 from gateway.pulled import Cache, Listed
 from gateway.rules.model import Policy, SourceName
+from gateway.rules.route import Wanted
 from gateway.sources.base import Comparable
 from gateway.store.blobs import MemoryBlobs
 from tests.composed import HOST, composed, upstream
@@ -35,7 +36,7 @@ def registry(*tags: str) -> FakeSource:
 
 
 async def listed(at: House | Process) -> Listed:
-    return await at.puller.tags(DEMO)
+    return await at.puller.tags(Wanted(DEMO))
 
 
 async def tags(at: House | Process) -> list[str]:
@@ -44,7 +45,7 @@ async def tags(at: House | Process) -> list[str]:
 
 async def code_of(at: House | Process) -> ErrorCode:
     with pytest.raises(OciError) as caught:
-        await at.puller.tags(DEMO)
+        await at.puller.tags(Wanted(DEMO))
     return caught.value.code
 
 
@@ -183,7 +184,7 @@ async def test_with_nothing_known_a_silent_upstream_is_an_outage_and_its_answer_
 
 
 async def _is_kept(at: House) -> bool:
-    route = at.puller.route(DEMO)
+    route = at.puller.route(Wanted(DEMO)).first
     return bool(await at.catalog.find_tag_list(route.target, route.variant.value))
 
 
@@ -295,7 +296,7 @@ async def test_offline_the_list_is_what_is_held_and_nobody_is_asked(tmp_path: Pa
         answer = await listed(at)
         assert (answer.tags, answer.cache) == (["1.0.0"], Cache.HIT)
         with pytest.raises(OciError, match="offline") as caught:
-            await at.puller.tags(OTHER)
+            await at.puller.tags(Wanted(OTHER))
         assert (caught.value.code, at.source.asked) == (ErrorCode.NAME_UNKNOWN, [])
 
 

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from gateway.access.readers import admit_anyone
 from gateway.oci.errors import ErrorCode, OciError
 from gateway.oci.reference import Tag
 from gateway.oci.repository import Repository
-from gateway.pull import Parts, Puller
+from gateway.parts import Parts
+from gateway.pull import Puller
 from gateway.rules.load import load_rules
-from gateway.rules.route import route
+from gateway.rules.route import Wanted, route
 from gateway.sources.assembly import Keeping, open_sources
 from gateway.sources.credentials import Secrets
 from gateway.sources.http import Http, HttpLimits
@@ -57,14 +59,14 @@ async def limited(folder: Path, rules: str, limits: HttpLimits) -> AsyncIterator
     generation, engines = data_dir.open_generation(), data_dir.open_engines()
     catalog, blobs = Catalog(engines, generation), DirectoryBlobs(data_dir.blobs)
     rule_set = load_rules(f"version: 1\n{rules}")
-    upstreams = Upstreams(rule_set, Secrets())
+    upstreams = Upstreams(Secrets())
     keeping = Keeping(IndexShelf(engines, blobs), blobs, catalog, data_dir.open_locks())
     http = Http(upstreams, Transports(FakeDns()), limits)
     sources = open_sources(
         http, upstreams, keeping, max_index_bytes=1 << 20, max_chart_bytes=1 << 20, now=time.time
     )
     parts = Parts(
-        route_of=lambda name: route(rule_set, name),
+        router=lambda: partial(route, rule_set),
         admit=admit_anyone,
         sources=sources.by_name,
         catalog=catalog,
@@ -105,5 +107,5 @@ async def test_a_drip_that_never_pauses_for_long_is_an_outage_all_the_same(
 
     async with raw_server(drip) as server, limited(tmp_path, registry_rules(server.origin), limits) as puller:
         with pytest.raises(OciError) as caught:
-            await puller.manifest(Repository.parse(NAME), Tag(TAG))
+            await puller.manifest(Wanted(Repository.parse(NAME)), Tag(TAG))
         assert caught.value.code is ErrorCode.UNAVAILABLE

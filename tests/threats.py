@@ -14,6 +14,7 @@ from gateway import hypercorn_fit
 from gateway.access.readers import admit_anyone
 from gateway.app import compose, create_app
 from gateway.oci.digest import Digest
+from gateway.rule_revisions import InForce
 from gateway.rules.load import load_rules
 from gateway.rules.route import Route
 from gateway.settings import Settings
@@ -58,9 +59,9 @@ async def serving(
     names = FakeDns() if dns is None else dns
     data_dir = DataDir(folder)
     data_dir.prepare()
-    rule_set = load_rules(f"version: 1\n{rules}")
+    in_force = InForce(load_rules(f"version: 1\n{rules}"))
     given = settings or settings_of(folder)
-    gateway = compose(given, data_dir, rule_set, resolver=names, admit=admit)
+    gateway = compose(given, data_dir, in_force, resolver=names, admit=admit)
     try:
         with claim or claimed_port() as listener:
             listener.listen(64)

@@ -45,7 +45,15 @@ MAY_SEE: Mapping[str, frozenset[str]] = {
 _VERBS = (
     *(
         "pull",
+        "parts",
+        "manifest_pull",
         "blob_pull",
+        "dependents",
+        "homes",
+        "ages",
+        "selection",
+        "rule_revisions",
+        "rule_following",
         "tag_lists",
         "referrals",
         "fetch",
@@ -55,7 +63,7 @@ _VERBS = (
         "pulled",
         "waiting",
     ),
-    *("refusals", "explain", "sync", "bundle", "gc", "scrub"),
+    *("refusals", "explain", "explained", "explain_facts", "sync", "bundle", "gc", "scrub"),
 )
 _ROOM_OF_MODULE: Mapping[str, str] = {
     "gateway": "package",

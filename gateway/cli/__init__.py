@@ -4,11 +4,12 @@ import sys
 
 import click
 
-from gateway.app import ConfigError, version
-from gateway.cli import demo, explain, migrate, pull, serve
+from gateway.app import version
+from gateway.cli import demo, explain, migrate, pull, revisions, rules, serve
 from gateway.cli import list as list_
 from gateway.listener import BindError
 from gateway.oci.errors import OciError
+from gateway.rule_revisions import RulesFileError
 from gateway.rules.problems import RulesError
 from gateway.store.blobs import StorageFailed
 from gateway.store.data_dir import DataDirError
@@ -16,11 +17,13 @@ from gateway.store.schema import SchemaError
 
 _MISTAKES = (
     BindError,
-    ConfigError,
     DataDirError,
     pull.DestinationError,
+    rules.FileUnreadable,
     OciError,
+    revisions.RevisionError,
     RulesError,
+    RulesFileError,
     SchemaError,
     StorageFailed,
 )
@@ -44,8 +47,8 @@ def group() -> None:
     """Pull-through caching gateway between Helm, OCI clients and the world's chart repositories."""
 
 
-for command in (serve.command, demo.command, pull.command, explain.command, list_.command, migrate.command):
-    group.add_command(command)
+for verb in (serve, demo, pull, explain, list_, rules, migrate):
+    group.add_command(verb.command)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from gateway.oci.manifest import EdgeKind, Manifest, parse_manifest
 from gateway.oci.media_types import HELM_CHART_LAYER, HELM_PROVENANCE_LAYER
 from gateway.oci.reference import Reference, is_tag, parse_reference
 from gateway.pulled import Pulled
+from gateway.rules.route import Wanted
 from gateway.settings import Settings
 from gateway.sources.http import Observer
 
@@ -68,7 +69,7 @@ async def _pull(settings: Settings, text: str, destination: Path | None, observe
     async with open_gateway(settings, observe) as gateway:
         location = parse_location(text, gateway.own_hosts)
         reference = location.reference or await _newest(gateway, location)
-        pulled = await gateway.puller.manifest(location.name, reference)
+        pulled = await gateway.puller.manifest(Wanted(location.name), reference)
         await _pull_parts(gateway, location, pulled.manifest)
         files = [] if destination is None else await _write(gateway, location, pulled, destination)
         cache = pulled.cache.value
@@ -80,10 +81,10 @@ async def _pull_parts(gateway: Gateway, location: Location, manifest: Manifest) 
     for edge in parse_manifest(manifest.content, manifest.media_type).edges:
         digest = edge.descriptor.digest
         if edge.kind is EdgeKind.MANIFEST:
-            pulled = await gateway.puller.manifest(location.name, digest)
+            pulled = await gateway.puller.manifest(Wanted(location.name), digest)
             await _pull_parts(gateway, location, pulled.manifest)
             continue
-        blob = (await gateway.puller.blob(location.name, digest)).blob
+        blob = (await gateway.puller.blob(Wanted(location.name), digest)).blob
         try:
             if blob.size:  # its last byte is given out once the whole is kept
                 await blob.read(blob.size - 1, 1)
@@ -92,7 +93,7 @@ async def _pull_parts(gateway: Gateway, location: Location, manifest: Manifest) 
 
 
 async def _newest(gateway: Gateway, location: Location) -> Reference:
-    version = newest((await gateway.puller.tags(location.name)).tags)
+    version = newest((await gateway.puller.tags(Wanted(location.name))).tags)
     if version is None:
         raise OciError(
             Situation.MANIFEST_NOT_KNOWN, f"{location.name} has no release among its tags: name a tag"
@@ -123,7 +124,7 @@ async def _write(gateway: Gateway, location: Location, pulled: Pulled, folder: P
 
 async def _write_blob(gateway: Gateway, location: Location, descriptor: Descriptor, path: Path) -> str:
     """Write beside the file's place, then rename: what has the name is whole."""
-    blob = (await gateway.puller.blob(location.name, descriptor.digest)).blob
+    blob = (await gateway.puller.blob(Wanted(location.name), descriptor.digest)).blob
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _MAX_LENGTH = 256
 _MAX_NUMBER = 2**64 - 1
@@ -77,7 +77,10 @@ def resolve(tag: str, versions: Sequence[str]) -> int | None:
 
 
 def newest(versions: Iterable[str]) -> str | None:
-    """Return the highest version that is no pre-release, as Helm does where none is asked for."""
+    """Return the highest version that is no pre-release, as Helm does where none is asked for.
+
+    Build metadata counts for nothing: of equal ones it is the first.
+    """
     releases: list[tuple[Version, str]] = []
     for text in versions:
         version = parse_version(text)
@@ -85,7 +88,7 @@ def newest(versions: Iterable[str]) -> str | None:
             releases.append((version, text))
     if not releases:
         return None
-    return max(releases, key=lambda release: release[0])[1]
+    return max(releases, key=lambda release: replace(release[0], build=""))[1]
 
 
 def _rank(prerelease: str | None) -> _Rank | None:
@@ -94,7 +97,12 @@ def _rank(prerelease: str | None) -> _Rank | None:
     identifiers = prerelease.split(".")
     if any(name.isdigit() and name != "0" and name.startswith("0") for name in identifiers):
         return None  # SemVer 9: no leading zeros
-    return tuple((0, int(name), "") if name.isdigit() else (1, 0, name) for name in identifiers)
+    return tuple((0, int(name), "") if _is_number(name) else (1, 0, name) for name in identifiers)
+
+
+def _is_number(identifier: str) -> bool:
+    """Beyond 64 bits Masterminds compares digits as text."""
+    return identifier.isdigit() and int(identifier) <= _MAX_NUMBER
 
 
 def _other_v_form(version_text: str) -> str:

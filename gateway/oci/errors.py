@@ -11,6 +11,7 @@ class Situation(StrEnum):
 
     NAME_BREAKS_GRAMMAR = "name breaks the grammar"
     NAME_NOT_KNOWN = "no source has the name"
+    HOST_NOT_KNOWN = "the name's host cannot be reached"
     PATH_MALFORMED = "malformed path"
     PAGING_MALFORMED = "bad n or last"
     QUERY_MALFORMED = "bad query"
@@ -18,6 +19,8 @@ class Situation(StrEnum):
     TARGET_TOO_LONG = "request target too long"
     HEADERS_TOO_LARGE = "request headers too large"
     MANIFEST_NOT_KNOWN = "no such manifest"
+    NOT_HELD_OFFLINE = "not held, and nobody is asked"
+    HIDDEN = "hidden by a rule"
     BLOB_NOT_KNOWN = "no such blob"
     DIGEST_MALFORMED = "malformed digest"
     METHOD_NOT_OFFERED = "method not offered"
@@ -50,6 +53,7 @@ class ErrorCode(StrEnum):
 _ANSWERS: Mapping[Situation, tuple[ErrorCode, int]] = {
     Situation.NAME_BREAKS_GRAMMAR: (ErrorCode.NAME_INVALID, 400),
     Situation.NAME_NOT_KNOWN: (ErrorCode.NAME_UNKNOWN, 404),
+    Situation.HOST_NOT_KNOWN: (ErrorCode.NAME_UNKNOWN, 404),
     Situation.PATH_MALFORMED: (ErrorCode.NAME_INVALID, 400),
     Situation.PAGING_MALFORMED: (ErrorCode.UNSUPPORTED, 400),
     Situation.QUERY_MALFORMED: (ErrorCode.UNSUPPORTED, 400),
@@ -57,6 +61,8 @@ _ANSWERS: Mapping[Situation, tuple[ErrorCode, int]] = {
     Situation.TARGET_TOO_LONG: (ErrorCode.UNSUPPORTED, 414),
     Situation.HEADERS_TOO_LARGE: (ErrorCode.UNSUPPORTED, 431),
     Situation.MANIFEST_NOT_KNOWN: (ErrorCode.MANIFEST_UNKNOWN, 404),
+    Situation.NOT_HELD_OFFLINE: (ErrorCode.MANIFEST_UNKNOWN, 404),
+    Situation.HIDDEN: (ErrorCode.MANIFEST_UNKNOWN, 404),
     Situation.BLOB_NOT_KNOWN: (ErrorCode.BLOB_UNKNOWN, 404),
     Situation.DIGEST_MALFORMED: (ErrorCode.DIGEST_INVALID, 400),
     Situation.METHOD_NOT_OFFERED: (ErrorCode.UNSUPPORTED, 405),

@@ -11,7 +11,6 @@ from gateway.oci.repository import Repository
 from gateway.oci.urls import MAX_LENGTH, HttpUrl, UrlError, parse_upstream_url
 
 SCHEME: Final = "oci://"
-_HTTPS_PORT: Final = 443
 _URL = re.compile(
     r"(?P<authority>[^/@?#]+)/(?P<name>[a-z0-9._/-]+)(?::(?P<tag>[^:@/?#]+))?(?:@(?P<digest>[^@/?#]+))?",
     re.ASCII,
@@ -29,10 +28,6 @@ class RegistryUrl:
     def __str__(self) -> str:
         mark = "" if self.reference is None else "@" if isinstance(self.reference, Digest) else ":"
         return f"{SCHEME}{self.root.authority}/{self.name}{mark}{self.reference or ''}"
-
-    @property
-    def has_port(self) -> bool:
-        return self.root.port != _HTTPS_PORT
 
 
 def parse_registry_url(text: str) -> RegistryUrl:

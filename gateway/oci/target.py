@@ -16,7 +16,7 @@ class Target:
 
     @property
     def host(self) -> str:
-        return self.repository.segments[0]
+        return self.repository.name.partition("/")[0]
 
     @property
     def place(self) -> str:
@@ -24,9 +24,9 @@ class Target:
 
     @property
     def chart(self) -> str:
-        return self.repository.segments[-1]
+        return self.repository.name.rpartition("/")[2]
 
     @classmethod
     def parse(cls, text: str) -> "Target":
-        """Read a target; OciError NAME_BREAKS_GRAMMAR like any name."""
-        return cls(Repository.parse(text))
+        """Read a target; OciError NAME_BREAKS_GRAMMAR like any name, but the host may have a port."""
+        return cls(Repository.parse_with_port(text))

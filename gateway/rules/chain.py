@@ -27,11 +27,24 @@ class Chain:
     emptied_by: str | None = None
 
 
-def chain_of(policy: Policy, upstream: Upstream | None, host: str, *, has_login: bool) -> Chain:
-    """The chain for a target on ``host``; ``has_login``: a docker config.json signs in there."""
+def chain_of(
+    policy: Policy,
+    upstream: Upstream | None,
+    host: str,
+    *,
+    has_login: bool,
+    is_proxy_ruled: bool = False,
+) -> Chain:
+    """The chain for a target on ``host``.
+
+    ``has_login``: a docker config.json signs in there. ``is_proxy_ruled``: the rule itself names the chart
+    proxy.
+    """
     kind = _kind_of(upstream, host)
     wanted = policy.chain or _BY_KIND[kind]
-    refusal = chartproxy_refusal(policy, upstream, has_login=has_login) or _refusal_of_own(policy, host)
+    is_told = is_proxy_ruled or (upstream is not None and upstream.has_own_chartproxy)
+    is_public = not has_login and (upstream is None or upstream.is_public)
+    refusal = _refusal(policy, is_told=is_told, is_public=is_public) or _refusal_of_own(policy, host)
     kept = tuple(source for source in wanted if source is not SourceName.CHARTPROXY or refusal is None)
     return Chain(
         sources=kept,
@@ -41,17 +54,18 @@ def chain_of(policy: Policy, upstream: Upstream | None, host: str, *, has_login:
     )
 
 
-def chartproxy_refusal(policy: Policy, upstream: Upstream | None, *, has_login: bool) -> str | None:
+def _refusal(policy: Policy, *, is_told: bool, is_public: bool) -> str | None:
     """Why no chart proxy is asked, as far as the rules tell; None where one may be."""
     if policy.chartproxy is None:
         return "no `chartproxy` is named"
     if policy.provenance:
         return "a chart proxy has no provenance"
-    if upstream is not None and upstream.has_own_chartproxy:
+    if is_told or is_public:
         return None
-    if has_login or (upstream is not None and not upstream.is_public):
-        return "a chart proxy is not told of an upstream that is not public, unless that one names it itself"
-    return None
+    return (
+        "a chart proxy is not told of an upstream that is not public, unless `chartproxy` stands on that one "
+        "or on the rule"
+    )
 
 
 def _refusal_of_own(policy: Policy, host: str) -> str | None:

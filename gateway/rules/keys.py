@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from gateway.rules import values
+from gateway.helm.ranges import VersionRange
+from gateway.rules import egress_values, rule_values, values
 from gateway.rules.model import (
     Access,
     Deleted,
@@ -15,7 +16,9 @@ from gateway.rules.model import (
     Upstream,
     UpstreamKind,
 )
-from gateway.rules.section import Row, Table, later, lift, row, table
+from gateway.rules.patterns import Pattern, Subject
+from gateway.rules.rule_values import Expected, TagPatterns
+from gateway.rules.section import Change, Row, Table, later, lift, row, table
 from gateway.rules.tree import Node, Place, ScalarNode
 
 _NOTHING = ScalarNode(Place(), "", is_plain=True)
@@ -29,6 +32,29 @@ class Sections:
     defaults: Node = _NOTHING
     egress: Node = _NOTHING
     upstreams: Node = _NOTHING
+    rules: Node = _NOTHING
+    tests: Node = _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class RuleDraft:
+    """An entry of ``rules`` as it is read key by key; what its rewrites mean depends on its patterns."""
+
+    name: str | None = None
+    host: Pattern | None = None
+    repository: Pattern | None = None
+    rewrites: tuple[ScalarNode, ...] = ()
+    stated: frozenset[str] = frozenset()
+    changes: tuple[Change[Policy], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AskDraft:
+    """An entry of ``tests``."""
+
+    ask: str | None = None
+    host: str = ""
+    expected: Expected | None = None
 
 
 def _as_it_is(node: Node) -> Node:
@@ -41,11 +67,33 @@ SECTIONS: Table[Sections] = table(
         row("defaults", _as_it_is, lambda top, node: replace(top, defaults=node)),
         row("egress", _as_it_is, lambda top, node: replace(top, egress=node)),
         row("upstreams", _as_it_is, lambda top, node: replace(top, upstreams=node)),
-        later("rules"),
+        row("rules", _as_it_is, lambda top, node: replace(top, rules=node)),
         later("sync"),
-        later("tests"),
+        row("tests", _as_it_is, lambda top, node: replace(top, tests=node)),
     ]
 )
+
+
+def _want_provenance(policy: Policy, wanted: bool) -> Policy:
+    """Of two that exclude each other the one that stands nearer counts."""
+    return replace(policy, provenance=wanted, rewrite_dependencies=policy.rewrite_dependencies and not wanted)
+
+
+def _want_rewritten(policy: Policy, wanted: bool) -> Policy:
+    return replace(policy, rewrite_dependencies=wanted, provenance=policy.provenance and not wanted)
+
+
+def _show_tags(policy: Policy, found: TagPatterns) -> Policy:
+    return replace(policy, visibility=replace(policy.visibility, allow=found.allow, deny=found.deny))
+
+
+def _limit_versions(policy: Policy, found: VersionRange) -> Policy:
+    return replace(policy, visibility=replace(policy.visibility, versions=found))
+
+
+def _hide_new(policy: Policy, age_seconds: float) -> Policy:
+    return replace(policy, visibility=replace(policy.visibility, min_age_seconds=age_seconds))
+
 
 POLICY: Table[Policy] = table(
     [
@@ -70,13 +118,13 @@ POLICY: Table[Policy] = table(
             values.choice(DigestMismatch),
             lambda policy, answer: replace(policy, digest_mismatch=answer),
         ),
-        row("provenance", values.boolean, lambda policy, wanted: replace(policy, provenance=wanted)),
+        row("provenance", values.boolean, _want_provenance),
+        row("rewrite_dependencies", values.boolean, _want_rewritten),
+        row("tags", rule_values.tag_patterns, _show_tags),
+        row("versions", rule_values.version_range, _limit_versions),
+        row("min_age", values.duration, _hide_new),
+        row("channels", rule_values.channels, lambda policy, found: replace(policy, channels=found)),
         row("deny", values.message, lambda policy, message: replace(policy, deny=message)),
-        later("tags"),
-        later("versions"),
-        later("min_age", default="0"),
-        later("channels"),
-        later("rewrite_dependencies", default="false"),
         later("classic", default="false"),
     ]
 )
@@ -86,8 +134,12 @@ EGRESS: Table[Egress] = table(
         row("mode", values.choice(EgressMode), lambda egress, mode: replace(egress, mode=mode)),
         row("hosts", values.list_of(values.host_pattern), lambda egress, hosts: replace(egress, hosts=hosts)),
         row("ca_file", values.file_name, lambda egress, name: replace(egress, ca_file=name)),
-        later("proxy"),
-        later("no_proxy"),
+        row("proxy", egress_values.proxy_url, lambda egress, url: replace(egress, proxy=url)),
+        row(
+            "no_proxy",
+            values.list_of(egress_values.proxy_exception),
+            lambda egress, exceptions: replace(egress, no_proxy=exceptions),
+        ),
     ]
 )
 
@@ -135,5 +187,38 @@ UPSTREAM: Table[Upstream] = table(
         ),
         *(_on_upstream(policy_row) for name, policy_row in POLICY.items() if name != "chartproxy"),
         row("chartproxy", values.chartproxy, _name_chartproxy),
+    ]
+)
+
+
+def _on_rule(policy_row: Row[Policy]) -> Row[RuleDraft]:
+    def read(node: Node) -> Change[RuleDraft]:
+        change = policy_row.read(node)
+        return lambda draft: replace(
+            draft, stated=draft.stated | {policy_row.name}, changes=(*draft.changes, change)
+        )
+
+    return Row(policy_row.name, read, policy_row.is_obeyed)
+
+
+RULE: Table[RuleDraft] = table(
+    [
+        row("name", rule_values.rule_name, lambda draft, name: replace(draft, name=name)),
+        row("host", rule_values.pattern(Subject.HOST), lambda draft, found: replace(draft, host=found)),
+        row(
+            "repository",
+            rule_values.pattern(Subject.REPOSITORY),
+            lambda draft, found: replace(draft, repository=found),
+        ),
+        row("rewrite", rule_values.one_or_more, lambda draft, nodes: replace(draft, rewrites=nodes)),
+        *map(_on_rule, POLICY.values()),
+    ]
+)
+
+TEST: Table[AskDraft] = table(
+    [
+        row("ask", rule_values.name_asked, lambda draft, name: replace(draft, ask=name)),
+        row("host", rule_values.host_asked, lambda draft, host: replace(draft, host=host)),
+        row("target", rule_values.expected, lambda draft, found: replace(draft, expected=found)),
     ]
 )

@@ -1,13 +1,19 @@
 """What rules.yaml says, as values."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from gateway.helm.ranges import VersionRange
 from gateway.oci.urls import HttpUrl, parse_upstream_url
 from gateway.rules import docker_hub
+from gateway.rules.match import Look, Matcher
+from gateway.rules.rewrites import Captures, Rewrite
+from gateway.rules.tree import Place
+from gateway.rules.visibility import Visibility
 
+_ALL_SHOWN = Visibility()
 LOCAL_SUFFIXES = (".internal", ".local", ".localhost", ".svc", ".cluster.local")
 
 
@@ -79,7 +85,10 @@ class SecretName:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long answers hold, and what is permitted."""
+    """How long answers hold, and what is permitted.
+
+    ``channels``: tags that mean the newest version in a range.
+    """
 
     fresh_for_seconds: float = 300.0
     recheck_for_seconds: float = 86_400.0
@@ -91,7 +100,14 @@ class Policy:
     chartproxy: str | None = None
     digest_mismatch: DigestMismatch = DigestMismatch.REFUSE
     provenance: bool = False
+    rewrite_dependencies: bool = False
+    visibility: Visibility = _ALL_SHOWN
+    channels: Mapping[str, VersionRange] = field(default_factory=dict)
     deny: str | None = None
+
+
+def _as_it_is(policy: Policy) -> Policy:
+    return policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +133,7 @@ class Upstream:
     stated_access: Access | None = None
     policy: Policy = Policy()
     has_own_chartproxy: bool = False
+    place: Place = field(default=Place(), compare=False)
 
     @property
     def url(self) -> HttpUrl:
@@ -166,24 +183,106 @@ class Egress:
     mode: EgressMode = EgressMode.PUBLIC
     hosts: tuple[str, ...] = ()
     ca_file: str | None = None
+    proxy: HttpUrl | None = None
+    no_proxy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is done with the names that match. Without ``rewrites`` a name is its own target.
+
+    ``stated`` are the policy keys that stand on the rule, ``change`` puts them over another policy.
+    ``capture_names`` are the numbers of captures that have a name.
+    """
+
+    name: str
+    place: Place
+    look: Look
+    rewrites: tuple[Rewrite, ...] = ()
+    stated: frozenset[str] = frozenset()
+    change: Callable[[Policy], Policy] = _as_it_is
+    deny: str | None = None
+    capture_names: tuple[tuple[str, int], ...] = ()
+
+    def captures(self, host: str, name: str) -> Captures | None:
+        """What it takes from a host and a name; None where it does not match."""
+        texts = self.look.captures(host, name)
+        return None if texts is None else Captures(name, texts, self.capture_names)
+
+    def targets(self, captures: Captures) -> Sequence[str]:
+        """Where it leads, first to last, not held to any grammar yet."""
+        return [rewrite.fill(captures) for rewrite in self.rewrites] or [captures.whole]
+
+
+class Rules:
+    """All rules, top to bottom, ready to be matched. ``hosts`` are those written in rewrites."""
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self._rules = tuple(rules)
+        self._matcher = Matcher([rule.look for rule in self._rules])
+        written = (rewrite.host for rule in self._rules for rewrite in rule.rewrites)
+        self.hosts = frozenset(host for host in written if host is not None)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self._rules)
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rules) and self._rules == other._rules
+
+    def __hash__(self) -> int:
+        return hash(tuple(rule.name for rule in self._rules))  # patterns have parts that cannot be hashed
+
+    def first(self, host: str, name: str) -> tuple[Rule, Captures] | None:
+        """The first that matches, which decides, and what it takes."""
+        number = self._matcher.first(host, name)
+        if number is None:
+            return None
+        rule = self._rules[number]
+        return rule, Captures(name, rule.look.captures_of_match(host, name), rule.capture_names)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTest:
+    """What a file expects of itself: a name, asked under ``host``, leads to ``expected``, in order.
+
+    ``refusal`` is the code of the answer where that is what is expected.
+    """
+
+    ask: str
+    host: str
+    place: Place
+    expected: tuple[str, ...] = ()
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
     """All that rules.yaml says. A ``place`` is ``host[:port][/path]``; keys match at segment boundaries.
 
-    ``logins`` are places, as they are dialled, that a docker config.json knows credentials for.
+    ``logins`` are places, as they are dialled, that a docker config.json knows credentials for; ``own_host``
+    is this gateway's host[:port] as clients know it.
     """
 
     defaults: Policy = Policy()
     egress: Egress = Egress()
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
+    rules: Rules = field(default_factory=Rules)
+    tests: tuple[RuleTest, ...] = ()
     logins: frozenset[str] = frozenset()
+    own_host: str | None = None
 
     def upstream_for(self, place: str) -> Upstream | None:
         """The upstream whose key is the longest prefix of ``place``."""
-        found = (self.upstreams.get(prefix) for prefix in _prefixes(place))
-        return next((upstream for upstream in found if upstream is not None), None)
+        prefix = place if self.upstreams else ""
+        while prefix:
+            upstream = self.upstreams.get(prefix)
+            if upstream is not None:
+                return upstream
+            prefix = prefix.rpartition("/")[0]
+        return None
 
     def login_for(self, place: str) -> str | None:
         """The login that is the longest prefix of ``place``."""
@@ -212,7 +311,7 @@ class RuleSet:
         if self.egress.mode is not EgressMode.ALLOWLIST or self.upstream_for(place) is not None:
             return True
         host = _host_of(place)
-        return any(_matches(host, pattern) for pattern in self.egress.hosts)
+        return host in self.rules.hosts or any(_matches(host, pattern) for pattern in self.egress.hosts)
 
 
 def _host_of(place: str) -> str:

@@ -64,6 +64,11 @@ class Report:
         if len(self._problems) == MAX_PROBLEMS:
             self.raise_if_any()
 
+    @property
+    def count(self) -> int:
+        """How many there are so far."""
+        return len(self._problems)
+
     def raise_if_any(self) -> None:
         if self._problems:
             raise RulesError(sorted(self._problems, key=lambda problem: (problem.line, problem.column)))

@@ -1,7 +1,8 @@
 """From the name that was asked for to the place upstream, and the policy that holds there."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.oci.errors import OciError, Situation
@@ -9,8 +10,9 @@ from gateway.oci.repository import Repository
 from gateway.oci.target import Target
 from gateway.rules import docker_hub
 from gateway.rules.chain import Chain, chain_of
-from gateway.rules.model import Access, Policy, RuleSet, SourceName, Upstream
+from gateway.rules.model import Access, EgressMode, Policy, Rule, RuleSet, SourceName, Upstream
 from gateway.rules.registry_names import login_places
+from gateway.rules.rewrites import Captures
 
 MAX_HOST_LENGTH = 253
 _LABEL = r"(?=[a-z0-9-]{1,63}\.)[a-z0-9](?:-*[a-z0-9])*"
@@ -29,6 +31,26 @@ class Variant:
 
 PLAIN: Final = Variant("plain")
 PROVENANCE: Final = Variant("provenance")
+
+
+def dependencies_at(host: str) -> Variant:
+    """The charts whose dependencies are looked for on ``host``, which is this gateway's own."""
+    return Variant(f"dependencies@{host}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client asks for: the name that rules match, and the host it was asked under, if any.
+
+    ``rewrites_dependencies`` is the client's own wish, which wins over the rules.
+    """
+
+    name: Repository
+    host: str = ""
+    rewrites_dependencies: bool | None = None
+
+    def __str__(self) -> str:
+        return self.name.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +90,107 @@ class Route:
         """What the cache belongs to, in words that every process has for it."""
         return (str(self.target), self.variant.value)
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether the rules say that nobody is asked."""
+        return self.rules.egress.mode is EgressMode.OFFLINE
 
-def route(rule_set: RuleSet, repository: Repository) -> Route:
-    """Return the route of a name, or raise OciError NAME_NOT_KNOWN or DENIED."""
-    target = Target.parse(docker_hub.full_name(repository.name))
-    upstream = rule_set.upstream_for(target.place)
-    policy = rule_set.policy_for(target.place)
-    _refuse_what_is_no_place(target, upstream)
-    denial = rule_set.denial(target.place)
-    if denial is not None:
-        raise OciError(Situation.DENIED, f"{repository}: {denial}")
-    if rule_set.is_local_name(target.place):
-        raise OciError(Situation.NAME_NOT_KNOWN, unknown_host_message(target.host))
-    has_login = signs_in_by_docker(rule_set, target, upstream)
-    chain = chain_of(policy, upstream, target.host, has_login=has_login)
-    if not chain.sources:
+    @property
+    def rewrites_dependencies(self) -> bool:
+        return self.variant not in (PLAIN, PROVENANCE)
+
+    @property
+    def own_host(self) -> str:
+        """Where rewritten dependencies are looked for: this gateway, as clients know it."""
+        return self.rules.own_host or ""
+
+    @property
+    def plain(self) -> "Route":
+        """The same without changes to the content."""
+        return replace(self, variant=PLAIN)
+
+    @property
+    def as_upstream(self) -> "Route":
+        """As upstream is asked: rewritten charts are made here, of the plain ones."""
+        return self.plain if self.rewrites_dependencies else self
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Where a name leads: to one target, or to several that are asked first to last.
+
+    ``refusal`` is why the target after these is not gone to; nothing behind it is.
+    """
+
+    routes: Sequence[Route]
+    rule: Rule | None = None
+    captures: Captures | None = None
+    refusal: OciError | None = None
+
+    @property
+    def first(self) -> Route:
+        return self.routes[0]
+
+
+def route(rule_set: RuleSet, wanted: Wanted) -> Routing:
+    """Return where a name leads by the first rule that matches, or raise the OciError that says no.
+
+    NAME_NOT_KNOWN, DENIED, or QUERY_MALFORMED for dependencies rewritten where nobody knows our own host.
+    """
+    found = rule_set.rules.first(wanted.host, wanted.name.name)
+    if found is None:
+        return Routing((_route_to(rule_set, wanted, Target(wanted.name), None),))
+    rule, captures = found
+    if rule.deny is not None:
+        raise OciError(Situation.DENIED, f"{wanted}: {rule.deny}")
+    if not rule.rewrites:
+        return Routing((_route_to(rule_set, wanted, Target(wanted.name), rule),), rule, captures)
+    routes: list[Route] = []
+    for text in rule.targets(captures):
+        try:
+            routes.append(_route_to(rule_set, wanted, _rewritten(rule, text), rule))
+        except OciError as refusal:
+            if not routes:
+                raise
+            return Routing(tuple(routes), rule, captures, refusal)
+    return Routing(tuple(routes), rule, captures)
+
+
+def _rewritten(rule: Rule, text: str) -> Target:
+    try:
+        return Target(Repository.parse(text))
+    except OciError as error:
         raise OciError(
-            Situation.NAME_NOT_KNOWN, f"{repository}: no source is left to ask: {chain.emptied_by}"
-        )
+            Situation.NAME_NOT_KNOWN, f"the rule {rule.name!r} leads to no name: {error.message}"
+        ) from error
+
+
+def _route_to(rule_set: RuleSet, wanted: Wanted, asked: Target, rule: Rule | None) -> Route:
+    """The route to one target, under the rule's policy over its upstream's."""
+    name = asked.repository.name
+    full_name = docker_hub.full_name(name)
+    target = asked if full_name == name else Target.parse(full_name)
+    place = target.place
+    upstream = rule_set.upstream_for(place)
+    _refuse_what_is_no_place(rule_set, target, upstream, rule)
+    denial = rule_set.denial(place)
+    if denial is not None:
+        raise OciError(Situation.DENIED, f"{wanted}: {denial}")
+    if rule_set.is_local_name(place):
+        raise OciError(Situation.HOST_NOT_KNOWN, unknown_host_message(target.host))
+    policy = rule_set.defaults if upstream is None else upstream.policy
+    if rule is not None:
+        policy = rule.change(policy)
+    has_login = signs_in_by_docker(rule_set, target, upstream)
+    is_proxy_ruled = rule is not None and "chartproxy" in rule.stated
+    chain = chain_of(policy, upstream, target.host, has_login=has_login, is_proxy_ruled=is_proxy_ruled)
+    if not chain.sources:
+        message = f"{wanted}: no source is left to ask: {chain.emptied_by}"
+        raise OciError(Situation.NAME_NOT_KNOWN, message)
     return Route(
-        name=repository,
+        name=wanted.name,
         target=target,
-        variant=PROVENANCE if policy.provenance else PLAIN,
+        variant=_variant(rule_set, wanted, policy),
         upstream=upstream,
         policy=policy,
         chain=chain.sources,
@@ -100,9 +201,30 @@ def route(rule_set: RuleSet, repository: Repository) -> Route:
     )
 
 
+def _variant(rule_set: RuleSet, wanted: Wanted, policy: Policy) -> Variant:
+    asked = wanted.rewrites_dependencies
+    if not (policy.rewrite_dependencies if asked is None else asked):
+        return PROVENANCE if policy.provenance else PLAIN
+    if rule_set.own_host is None:
+        raise OciError(
+            Situation.QUERY_MALFORMED,
+            "dependencies cannot be rewritten: this gateway does not know its own name (setting PUBLIC_URL)",
+        )
+    return dependencies_at(rule_set.own_host)
+
+
+def is_open_to_all(rule_set: RuleSet, target: Target) -> bool:
+    """Whether everybody may read what a target holds, under its own name."""
+    try:
+        found = _route_to(rule_set, Wanted(target.repository), target, None)
+    except OciError:  # denied by now, or unknown
+        return False
+    return found.access is Access.ANONYMOUS
+
+
 def signs_in_by_docker(rule_set: RuleSet, target: Target, upstream: Upstream | None) -> bool:
     """Whether a docker config.json has credentials for this target's registry, and rules.yaml has none."""
-    if upstream is not None and upstream.has_credentials:
+    if not rule_set.logins or (upstream is not None and upstream.has_credentials):
         return False
     places = login_places(target.repository.name, upstream)
     return any(rule_set.login_for(place) is not None for place in places)
@@ -129,10 +251,19 @@ def unknown_host_message(host: str) -> str:
     )
 
 
-def _refuse_what_is_no_place(target: Target, upstream: Upstream | None) -> None:
+def _refuse_what_is_no_place(
+    rules: RuleSet, target: Target, upstream: Upstream | None, rule: Rule | None
+) -> None:
     host = target.host
-    if upstream is None and not is_public_host(host):
-        raise OciError(Situation.NAME_NOT_KNOWN, unknown_host_message(host))
+    is_key_alone = not target.place and host in rules.upstreams
+    if upstream is None and not is_key_alone and not is_public_host(host):
+        message = unknown_host_message(host)
+        if rule is None and "." not in host:
+            message = (
+                f"no rule matches {target}, and {host} is no host: in rules.yaml a rule with "
+                f'`repository: "{host}/*"` and `rewrite: <host>/<path>/$1` would say where it leads'
+            )
+        raise OciError(Situation.NAME_NOT_KNOWN, message)
     if not target.place:
         raise OciError(Situation.NAME_NOT_KNOWN, f"{host} is a host alone: a name on it is needed, {host}/…")
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from gateway.rules.tree import Node, ScalarNode, SequenceNode
 
 SECRET_PREFIX = "GATEWAY_SECRET_"  # noqa: S105 (a prefix of names, no secret)
 _MAX_LENGTH = 8192
-_MAX_HOST_LENGTH = 253
+MAX_HOST_LENGTH = 253
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
 _HOST = rf"{_LABEL}(?:\.{_LABEL})*"
 _HOST_NAME = re.compile(_HOST)
@@ -26,7 +26,7 @@ _HOST_PATTERN = re.compile(rf"(?!\.)(?!.*\.\.)(?!.*\.$){_PATTERN_LABEL}(?:\.{_PA
 _KEY = re.compile(rf"{_HOST}(?::[1-9][0-9]{{0,4}})?(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 _VARIABLE = re.compile(rf"{SECRET_PREFIX}[A-Z0-9_]{{1,200}}")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 Value = TypeVar("Value")
@@ -73,7 +73,7 @@ def message(node: Node) -> str:
     found = scalar(node, "a message")
     if found.is_plain and found.text in _BOOLEANS:
         raise unreadable(node, "expected a message: what the client is told")
-    if not found.text.strip() or len(found.text) > 500 or _CONTROLS.search(found.text):
+    if not found.text.strip() or len(found.text) > 500 or CONTROLS.search(found.text):
         raise unreadable(node, "expected a message of one line, at most 500 characters")
     return found.text
 
@@ -104,18 +104,23 @@ def list_of(read_item: Callable[[Node], Value]) -> Callable[[Node], tuple[Value,
     def read(node: Node) -> tuple[Value, ...]:
         if not isinstance(node, SequenceNode):
             raise unreadable(node, "expected a list", "write it as [one, two]")
-        values: list[Value] = []
-        faults: list[Fault] = []
-        for item in node.items:
-            try:
-                values.append(read_item(item))
-            except Unreadable as error:
-                faults.extend(error.faults)
-        if faults:
-            raise Unreadable(*faults)
-        return tuple(values)
+        return read_each(node.items, read_item)
 
     return read
+
+
+def read_each(nodes: Iterable[Node], read_item: Callable[[Node], Value]) -> tuple[Value, ...]:
+    """The values of all, or the faults of all."""
+    values: list[Value] = []
+    faults: list[Fault] = []
+    for node in nodes:
+        try:
+            values.append(read_item(node))
+        except Unreadable as error:
+            faults.extend(error.faults)
+    if faults:
+        raise Unreadable(*faults)
+    return tuple(values)
 
 
 def some_of(read_item: Callable[[Node], Value]) -> Callable[[Node], tuple[Value, ...]]:
@@ -163,7 +168,7 @@ def upstream_key(node: ScalarNode) -> HttpUrl:
 
 def host(node: Node) -> str:
     text = scalar(node, "a host").text
-    if len(text) > _MAX_HOST_LENGTH or not _HOST_NAME.fullmatch(text):
+    if len(text) > MAX_HOST_LENGTH or not _HOST_NAME.fullmatch(text):
         raise unreadable(node, "expected a host in lower case, without scheme, port or path")
     return text
 
@@ -180,7 +185,7 @@ def chartproxy(node: Node) -> str:
 
 def host_pattern(node: Node) -> str:
     text = scalar(node, "a host").text
-    if len(text) <= _MAX_HOST_LENGTH and (_HOST_NAME.fullmatch(text) or _HOST_PATTERN.fullmatch(text)):
+    if len(text) <= MAX_HOST_LENGTH and (_HOST_NAME.fullmatch(text) or _HOST_PATTERN.fullmatch(text)):
         return text
     raise unreadable(
         node, "expected a host such as charts.example.com or *.example.com", "at most one * a label"

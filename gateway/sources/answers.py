@@ -16,6 +16,7 @@ from gateway.oci.urls import HttpUrl
 from gateway.rules.route import unknown_host_message
 from gateway.sources.egress import AddressRefused, NameUnresolved
 from gateway.sources.origins import Attempt
+from gateway.sources.proxy import ProxyFailed
 from gateway.sources.via import LOOP_HEADER
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -231,6 +232,8 @@ def outcome_of_error(error: httpx.HTTPError, host: str) -> Outcome:
     if isinstance(error.__cause__, NameUnresolved | AddressRefused):
         is_refused = isinstance(error.__cause__, AddressRefused)
         return UnknownHost(unknown_host_message(host), is_refused=is_refused)
+    if isinstance(error.__cause__, ProxyFailed):
+        return (Denied if error.__cause__.is_denial else Unavailable)(str(error.__cause__))
     match error:
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
             return Unavailable(f"no connection to {host} in time")

@@ -65,7 +65,7 @@ def open_sources(
     indexes = HelmIndexes(
         http,
         keeping.shelf,
-        lambda route: upstreams.home(route.target),
+        lambda route: upstreams.home(route.errand),
         now,
         max_index_bytes,
         locks=keeping.locks,

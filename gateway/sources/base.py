@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import BinaryIO, Final, Protocol
 
@@ -78,17 +78,24 @@ class Found(Protocol):
     @property
     def failure(self) -> Outcome | None: ...
 
+    async def created_at(self) -> float | None:
+        """When upstream says that it was made, in seconds since the epoch; None where it does not say."""
+
     async def fetch(self) -> Fetched:
         """Fetch the manifest, and of a chart what it names too; raise an outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Every version upstream, in its own spelling; when upstream stood by it, in seconds since the epoch."""
+    """Every version upstream, in its own spelling; when upstream stood by it, in seconds since the epoch.
+
+    ``created`` is when those versions were made of which the list says it, in seconds since the epoch too.
+    """
 
     names: Sequence[str]
     confirmed_at: float
     failure: Outcome | None = None
+    created: Mapping[str, float] = field(default_factory=dict)
 
 
 class Source(Protocol):

@@ -23,7 +23,7 @@ from gateway.oci.outcomes import (
 )
 from gateway.oci.target import Target
 from gateway.rules.model import SourceName
-from gateway.rules.route import Route
+from gateway.rules.route import Errand, Route
 from gateway.sources.base import Comparable, Fetched, Found, Versions
 from gateway.sources.registry_artifacts import Artifacts, FoundArtifact, find_tag, require_chart
 from gateway.sources.registry_place import Places, UpstreamRepository, own_repository
@@ -111,9 +111,9 @@ class ChartProxy:
         try:
             target = Target.parse(f"{route.chartproxy}/{route.target}")
         except OciError as error:
-            message = f"the chart proxy {route.chartproxy} cannot be asked for a name as long as this"
+            message = f"the chart proxy {route.chartproxy} has no name for this: {error.message}"
             raise Skipped(message) from error
-        return own_repository(self._places, target)
+        return own_repository(self._places, Errand(target, route.rules))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,10 @@ class _FoundChart:
     @property
     def failure(self) -> Outcome | None:
         return self._found.failure
+
+    async def created_at(self) -> float | None:
+        with _skipping(self._found.repository):
+            return await self._found.created_at()
 
     async def fetch(self) -> Fetched:
         with _skipping(self._found.repository):

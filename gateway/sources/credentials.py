@@ -2,12 +2,13 @@
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
+from gateway.rules.load import Complaint
 from gateway.rules.model import RuleSet, SecretName, SecretOrigin, Upstream
 from gateway.sources.docker_config import DockerConfig, DockerConfigError, parse_docker_config
 
@@ -46,6 +47,13 @@ class Secrets:
         if self.folder is None:
             raise CredentialError(f"rules.yaml names the file {name}, but GATEWAY_SECRETS_DIR is not set")
         return self.folder / name
+
+    def check(self, name: SecretName, *, is_token: bool) -> None:
+        """Raise CredentialError for what is not to be had, or is no token where one is wanted."""
+        if is_token:
+            self._token(name)
+        else:
+            self.value(name)
 
     def authorization(self, upstream: Upstream) -> str | None:
         """The Authorization header for an upstream with a token or a user name, or None."""
@@ -93,17 +101,25 @@ class Secrets:
             raise CredentialError(f"the secret file {path} cannot be read: {error.strerror}") from error
 
 
-def verify(secrets: Secrets, rule_set: RuleSet) -> list[str]:
-    """Look every named secret up once; return what is wrong, a line each."""
-    problems = [*_docker_problems(secrets), *_missing_files(secrets, "egress", [rule_set.egress.ca_file])]
+def verify(secrets: Secrets, rule_set: RuleSet) -> Iterator[Complaint]:
+    """Look every named secret and file up once; tell what is wrong, each by the key that names it."""
+    try:
+        secrets.docker()
+    except CredentialError as error:
+        yield Complaint((), f"DOCKER_CONFIG: {error}")
+    yield from _missing_file(secrets, ("egress", "ca_file"), rule_set.egress.ca_file)
     for key, upstream in rule_set.upstreams.items():
-        try:
-            secrets.authorization(upstream)
-        except CredentialError as error:
-            problems.append(f"upstream {key}: {error}")
-        files = [upstream.ca_file, upstream.cert_file, upstream.key_file]
-        problems += _missing_files(secrets, f"upstream {key}", files)
-    return problems
+        place = ("upstreams", key)
+        named = (("username", upstream.username), ("password", upstream.password), ("token", upstream.token))
+        for word, name in named:
+            yield from _missing_secret(secrets, place, word, name)
+        files = (
+            ("ca_file", upstream.ca_file),
+            ("cert_file", upstream.cert_file),
+            ("key_file", upstream.key_file),
+        )
+        for word, file in files:
+            yield from _missing_file(secrets, (*place, word), file)
 
 
 def docker_logins(secrets: Secrets) -> frozenset[str]:
@@ -122,17 +138,25 @@ def _basic(pair: str) -> str:
     return "Basic " + base64.b64encode(pair.encode(errors=_BYTES)).decode()
 
 
-def _docker_problems(secrets: Secrets) -> list[str]:
+def _missing_secret(
+    secrets: Secrets, place: tuple[str, ...], word: str, name: SecretName | None
+) -> Iterator[Complaint]:
+    if name is None:
+        return
     try:
-        secrets.docker()
+        secrets.check(name, is_token=word == "token")
     except CredentialError as error:
-        return [f"DOCKER_CONFIG: {error}"]
-    return []
+        suffix = "file" if name.origin is SecretOrigin.FILE else "env"
+        yield Complaint((*place, f"{word}_{suffix}"), str(error))
 
 
-def _missing_files(secrets: Secrets, owner: str, names: Iterable[str | None]) -> list[str]:
+def _missing_file(secrets: Secrets, keys: tuple[str, ...], name: str | None) -> Iterator[Complaint]:
+    if name is None:
+        return
     try:
-        paths = [secrets.path(name) for name in names if name is not None]
+        path = secrets.path(name)
     except CredentialError as error:
-        return [f"{owner}: {error}"]
-    return [f"{owner}: there is no file {path}" for path in paths if not path.is_file()]
+        yield Complaint(keys, str(error))
+        return
+    if not path.is_file():
+        yield Complaint(keys, f"there is no file {path}")

@@ -182,7 +182,7 @@ class HelmIndexes:
     ) -> LoadedIndex:
         url = self.url_of(route)
         headers = {"Accept-Encoding": "gzip", **validators}
-        async with self._http.get(url, route.target, headers) as answer:
+        async with self._http.get(url, route.errand, headers) as answer:
             if answer.status == 304 and held is not None and validators:
                 return await self._confirmed(held)
             _require_index(answer, route, held)

@@ -11,8 +11,9 @@ import structlog
 from anyio import to_thread
 
 from gateway.flights import Flights
-from gateway.helm.archive import ArchiveError, ChartFiles, read_chart_archive
+from gateway.helm.archive import ArchiveError, read_chart_archive
 from gateway.helm.convert import Conversion, convert
+from gateway.helm.created import created_seconds
 from gateway.helm.index import ChartVersion
 from gateway.helm.metadata import ChartMetadata, MetadataError, parse_metadata
 from gateway.helm.version import Version, parse_version, resolve, spellings
@@ -88,7 +89,7 @@ class HelmRepo:
             raise view.failure
         if not view.entries.versions and not view.entries.skipped:
             raise MissingName(f"{route.target.place} has no chart {route.target.chart}")
-        return Versions([entry.version for entry in view.entries.versions], view.confirmed_at, view.failure)
+        return await to_thread.run_sync(_versions, view)
 
     async def candidates(self, route: Route, digest: Digest, count: int) -> AsyncIterator[Found]:
         """The newest versions: what a chart converts to is known only once that is done."""
@@ -118,7 +119,7 @@ class HelmRepo:
         return [str(self._indexes.url_of(route))]
 
     def is_troubled(self, route: Route) -> bool:
-        return self._http.is_troubled(self._indexes.url_of(route), route.target)
+        return self._http.is_troubled(self._indexes.url_of(route), route.errand)
 
     def doubt(self, route: Route) -> None:
         """Nothing is assumed of it."""
@@ -173,8 +174,7 @@ class HelmRepo:
                     accept = partial(_require_digest, route, entry)
                     return await self._registries.fetch(route, entry, text, accept)
                 url = _chart_url(view.home, text)
-                key = (str(url), entry, route.target, route.policy.digest_mismatch)
-                return url, await self._archives.join(key, partial(self._fetch_archive, route, url, entry))
+                return url, await self._archive(route, url, entry)
             except UnknownHost as error:  # the chart is listed: that its host cannot be asked is an outage
                 failures.append(Unavailable(error.message))
             except (Missing, Unavailable, Corrupt) as error:
@@ -183,10 +183,15 @@ class HelmRepo:
             raise Missing(f"the index gives {entry.name} {entry.version} no downloadable URLs")
         raise max(failures, key=_weight)
 
+    async def _archive(self, route: Route, url: HttpUrl, entry: ChartVersion) -> _Archive:
+        """Shared by all who ask by the same rules: others may not be let there, or sign in otherwise."""
+        key = (str(url), entry, route.target, route.policy.digest_mismatch, id(route.rules))
+        return await self._archives.join(key, partial(self._fetch_archive, route, url, entry))
+
     async def _fetch_archive(self, route: Route, url: HttpUrl, entry: ChartVersion) -> _Archive:
         """Keep the archive behind ``url`` if it is the chart that the index names; else nothing of it."""
         async with self._sink.create(limit_bytes=self._max_chart_bytes) as writer:
-            async with self._http.get(url, route.target, {}) as answer:
+            async with self._http.get(url, route.errand, {}) as answer:
                 answer.require_ok(url.path.rpartition("/")[2])
                 async for chunk in answer.chunks_as_sent(self._max_chart_bytes):
                     await writer.write(chunk)
@@ -204,7 +209,7 @@ class HelmRepo:
             return None
         url = parse_upstream_url(f"{archive_url.origin}{archive_url.path}.prov")
         try:
-            async with self._http.get(url, route.target, {}) as answer:
+            async with self._http.get(url, route.errand, {}) as answer:
                 _require_origin(answer, url)
                 answer.require_ok(url.path.rpartition("/")[2])
                 content = b"".join([chunk async for chunk in answer.chunks(MAX_PROVENANCE_BYTES)])
@@ -248,8 +253,19 @@ class _FoundChart:
     def failure(self) -> Outcome | None:
         return self._view.failure
 
+    async def created_at(self) -> float | None:
+        return created_seconds(self._entry.created)
+
     async def fetch(self) -> Fetched:
         return await self._source.fetch(self._route, self._view, self._entry)
+
+
+def _versions(view: ChartView) -> Versions:
+    """All of them; of two entries for one version the first says when it was created."""
+    entries = view.entries.versions
+    times = {entry.version: created_seconds(entry.created) for entry in reversed(entries)}
+    created = {version: seconds for version, seconds in times.items() if seconds is not None}
+    return Versions([entry.version for entry in entries], view.confirmed_at, view.failure, created)
 
 
 def _entry_of(view: ChartView, tag: str) -> ChartVersion | None:
@@ -283,8 +299,7 @@ def _chart_url(home: HttpUrl, text: str) -> HttpUrl:
 
 def _read_metadata(stream: BinaryIO) -> ChartMetadata:
     try:
-        files: ChartFiles = read_chart_archive(stream)
-        return parse_metadata(files)
+        return parse_metadata(read_chart_archive(stream))
     except (ArchiveError, MetadataError) as error:
         raise Corrupt(f"the archive is no chart: {error}", "archive_invalid") from error
 

@@ -17,9 +17,9 @@ from urllib.parse import urljoin
 import httpx
 import structlog
 
-from gateway.oci.outcomes import Corrupt, Outcome, Unavailable, UnknownHost
-from gateway.oci.target import Target
+from gateway.oci.outcomes import Corrupt, Denied, Outcome, Unavailable, UnknownHost
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
+from gateway.rules.route import Errand
 from gateway.sources.answers import Answer, Observer, outcome_of_error, parse_retry_after, unobserved
 from gateway.sources.breaker import Ending
 from gateway.sources.origins import Attempt, HttpLimits, Origins
@@ -39,7 +39,7 @@ _REST_SECONDS: Final = 0.25
 class Directory(Protocol):
     """Decides where a URL is really dialled, and with what."""
 
-    def destinations(self, url: HttpUrl, target: Target) -> Sequence[Destination]:
+    def destinations(self, url: HttpUrl, errand: Errand) -> Sequence[Destination]:
         """One or more places with the same content, to be tried first to last.
 
         Raise Denied, UnknownHost, Unavailable or Corrupt for a URL that must not be followed.
@@ -94,30 +94,30 @@ class Http:
     def get(
         self,
         url: HttpUrl,
-        target: Target,
+        errand: Errand,
         headers: Mapping[str, str],
         *,
         authorization: str | None = None,
         follow: int = _MAX_REDIRECTS,
     ) -> AbstractAsyncContextManager[Answer]:
-        """Ask for ``url`` on behalf of ``target``; the answer's body can be read inside the block.
+        """Ask for ``url`` on ``errand``; the answer's body can be read inside the block.
 
         ``authorization``, or ANONYMOUS, is sent in place of the destination's own, to where ``url`` lies and
         to nobody that it redirects to; ``follow`` is how many redirects are followed.
         """
-        return self._asked(url, target, _Request("GET", headers, authorization), follow)
+        return self._asked(url, errand, _Request("GET", headers, authorization), follow)
 
     def head(
         self,
         url: HttpUrl,
-        target: Target,
+        errand: Errand,
         headers: Mapping[str, str],
         *,
         authorization: str | None = None,
         follow: int = _MAX_REDIRECTS,
     ) -> AbstractAsyncContextManager[Answer]:
         """As ``get``, for the head of the answer alone."""
-        return self._asked(url, target, _Request("HEAD", headers, authorization), follow)
+        return self._asked(url, errand, _Request("HEAD", headers, authorization), follow)
 
     async def prepare(self) -> None:
         """Have at hand what most upstreams are dialled with, before the first one is."""
@@ -127,21 +127,21 @@ class Http:
         """End all connections."""
         await self._transports.close()
 
-    def is_troubled(self, url: HttpUrl, target: Target) -> bool:
+    def is_troubled(self, url: HttpUrl, errand: Errand) -> bool:
         """Whether everybody who could be asked failed the last time, or keeps somebody waiting just now."""
         try:
-            destinations = self._directory.destinations(url, target)
+            destinations = self._directory.destinations(url, errand)
         except Outcome:  # asking will say so at once
             return False
         return all(self._origins.is_troubled(_service(destination.url)) for destination in destinations)
 
     @asynccontextmanager
     async def _asked(
-        self, url: HttpUrl, target: Target, request: _Request, follow: int
+        self, url: HttpUrl, errand: Errand, request: _Request, follow: int
     ) -> AsyncIterator[Answer]:
         home: frozenset[str] | None = None
         for hop in range(follow + 1):
-            destinations = self._destinations(url, target, hop)
+            destinations = self._destinations(url, errand, hop)
             origins = frozenset(destination.url.origin for destination in destinations)
             home = home or origins
             if not origins <= home:  # once it led away, it does not come back signed either
@@ -153,10 +153,10 @@ class Http:
                 sender, url = answer.name, _next_hop(answer, answer.location, follow)
         raise Corrupt(f"{sender} redirects more than {follow} times", "too_many_redirects")
 
-    def _destinations(self, url: HttpUrl, target: Target, hop: int) -> Sequence[Destination]:
+    def _destinations(self, url: HttpUrl, errand: Errand, hop: int) -> Sequence[Destination]:
         """Where to ask, whoever is troubled last."""
         with _on_hop(hop):
-            destinations = self._directory.destinations(url, target)
+            destinations = self._directory.destinations(url, errand)
         return sorted(destinations, key=lambda each: self._origins.is_troubled(_service(each.url)))
 
     @asynccontextmanager
@@ -333,6 +333,8 @@ async def _read_rest(response: httpx.Response, request: _Request) -> None:
 def _ending_of(error: httpx.HTTPError, outcome: Outcome) -> Ending:
     if isinstance(outcome, UnknownHost):
         return Ending.NO_SUCH_HOST
+    if isinstance(outcome, Denied):  # by the proxy that we go by
+        return Ending.NOTHING_LEARNT
     return Ending.SILENT if isinstance(error, httpx.TimeoutException) else Ending.FAILED
 
 

@@ -11,7 +11,7 @@ from gateway.oci.reference import is_tag
 from gateway.oci.registry_url import RegistryUrl, parse_registry_url
 from gateway.oci.target import Target
 from gateway.oci.urls import UrlError
-from gateway.rules.route import Route
+from gateway.rules.route import Errand, Route
 from gateway.sources.base import Fetched
 from gateway.sources.registry_artifacts import Artifacts
 from gateway.sources.registry_place import Places, UpstreamRepository, own_repository
@@ -40,12 +40,10 @@ class IndexRegistries:
 
     def _repository(self, route: Route, url: RegistryUrl) -> UpstreamRepository:
         try:
-            home = Target.parse(f"{url.root.host}/{url.name}")
+            home = Target.parse(f"{url.root.authority}/{url.name}")
         except OciError as error:
             raise _not_followed(error.message) from error
-        if url.has_port:
-            return UpstreamRepository(replace(url.root, path="/v2/"), url.name.name, home, route.target)
-        return replace(own_repository(self._places, home), target=route.target)
+        return replace(own_repository(self._places, Errand(home, route.rules)), errand=route.errand)
 
 
 def _place(entry: ChartVersion, text: str) -> tuple[RegistryUrl, str | Digest]:

@@ -63,10 +63,10 @@ def meaning(url: HttpUrl, own: Upstream | None, upstreams: Iterable[Upstream]) -
 
     One below that upstream's ``urls``, or below its key where no key goes deeper, is its own; else the one
     whose path is longest counts. Below a key, it is moved to what the key stands for. One elsewhere on the
-    own upstream's origin belongs there.
+    own upstream's origin belongs there; so does that origin's ``/v2/``, whoever else is on it.
     """
     holdings = [held for upstream in upstreams for held in _holdings(url, upstream)]
-    if not holdings:
+    if not holdings or _is_own_ping(url, own):
         return _elsewhere(url, own)
     key = max((held for held in holdings if held.is_key), key=_depth, default=None)
     deepest = 0 if key is None else len(key.folder)
@@ -110,6 +110,11 @@ def _elsewhere(url: HttpUrl, own: Upstream | None) -> Meaning:
     if url.path == _PING and url.origin == own.url.origin:
         return Meaning(own, own, [replace(base, path=_PING, query=url.query) for base in own.urls])
     return Meaning(own, own, [url])
+
+
+def _is_own_ping(url: HttpUrl, own: Upstream | None) -> bool:
+    """Whether an upstream is asked if it is a registry, which is one question for all of its origin."""
+    return own is not None and url.path == _PING and url.origin in [base.origin for base in own.urls]
 
 
 def _folder(base: HttpUrl, layout: str) -> str:

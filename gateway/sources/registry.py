@@ -68,15 +68,15 @@ class Registry:
         return await self._client.has_blob(await self._repository(route), descriptor)
 
     def tells(self, route: Route) -> Sequence[str]:
-        repository = own_repository(self._places, route.target)
+        repository = own_repository(self._places, route.errand)
         return [f"{str(repository.base).rstrip('/')}/{repository.name}"]
 
     def is_troubled(self, route: Route) -> bool:
-        return self._client.is_troubled(own_repository(self._places, route.target))
+        return self._client.is_troubled(own_repository(self._places, route.errand))
 
     def doubt(self, route: Route) -> None:
         if route.is_registry_guessed:
-            self._kinds.doubt(own_repository(self._places, route.target))
+            self._kinds.doubt(own_repository(self._places, route.errand))
 
     async def _other_form(self, repository: UpstreamRepository, tag: str, absence: Missing) -> Found:
         other = spellings(tag)[1]
@@ -89,7 +89,7 @@ class Registry:
         raise absence
 
     async def _repository(self, route: Route) -> UpstreamRepository:
-        repository = own_repository(self._places, route.target)
+        repository = own_repository(self._places, route.errand)
         if route.is_registry_guessed:
             await self._kinds.require(repository)
         return repository

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.helm.created import told_seconds
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import ParsedManifest
@@ -86,11 +87,17 @@ class FoundArtifact:
     def failure(self) -> Outcome | None:
         return None
 
+    async def created_at(self) -> float | None:
+        return told_seconds((await self._manifest()).parsed.annotations)
+
     async def fetch(self) -> Fetched:
+        return await self.artifacts.keep(self.repository, await self._manifest())
+
+    async def _manifest(self) -> ReadManifest:
         read = self.read or await self.artifacts.client.manifest(self.repository, self.reference)
         if self.require is not None:
             self.require(read)
-        return await self.artifacts.keep(self.repository, read)
+        return read
 
 
 async def find_tag(

@@ -93,7 +93,7 @@ class RegistryAsking:
             yield Reply(repository, answer, has_credentials)
 
     def is_troubled(self, repository: UpstreamRepository) -> bool:
-        return self._http.is_troubled(repository.base, repository.target)
+        return self._http.is_troubled(repository.base, repository.errand)
 
     def _once(
         self,
@@ -105,4 +105,4 @@ class RegistryAsking:
     ) -> AbstractAsyncContextManager[Answer]:
         authorization = None if token is None else token.authorization
         call = self._http.head if method == "HEAD" else self._http.get
-        return call(url, repository.target, headers, authorization=authorization)
+        return call(url, repository.errand, headers, authorization=authorization)

@@ -102,7 +102,7 @@ class RegistryKinds:
 
     async def _ask(self, repository: UpstreamRepository) -> bool:
         try:
-            async with self._http.get(repository.base, repository.target, {}) as answer:
+            async with self._http.get(repository.base, repository.errand, {}) as answer:
                 if answer.is_outage:
                     await answer.require_ok_or_loop("/v2/")
                 return _speaks_as_registry(answer)

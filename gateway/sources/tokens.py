@@ -14,6 +14,7 @@ from gateway.flights import Flights
 from gateway.oci.challenge import Challenge, ChallengeError, parse_challenges
 from gateway.oci.decoding import Json, JsonError, parse_json
 from gateway.oci.outcomes import Corrupt, Denied, Outcome, Unavailable, UnknownHost, Withheld
+from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
 from gateway.sources.http import ANONYMOUS, Answer, Http
 from gateway.sources.registry_place import Places, UpstreamRepository
@@ -48,23 +49,37 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class _Holder:
+    """Who may use a token: a repository, on whose behalf, by which rules. It keeps no rule set alive."""
+
+    base: HttpUrl
+    name: str
+    home: Target
+    target: Target
+    rules_number: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Realm:
     url: HttpUrl
     scope: str
 
 
 class Tokens:
-    """One token for each repository and for whom it is asked, never shared. ``monotonic`` gives seconds."""
+    """One token for each repository, for whom it is asked and by which rules, never shared.
+
+    What other rules got a token for, these may not ask for. ``monotonic`` gives seconds.
+    """
 
     def __init__(self, http: Http, places: Places, monotonic: Callable[[], float]) -> None:
         self._http = http
         self._places = places
         self._monotonic = monotonic
-        self._held: LRUCache[UpstreamRepository, Token] = LRUCache(_REMEMBERED)
+        self._held: LRUCache[_Holder, Token] = LRUCache(_REMEMBERED)
         self._flights: Flights[Token] = Flights()
 
     def held(self, repository: UpstreamRepository) -> Token | None:
-        token = self._held.get(repository)
+        token = self._held.get(self._holder(repository))
         return token if token is not None and self._monotonic() < token.ends_at else None
 
     async def renewed(self, repository: UpstreamRepository, refusal: Refusal) -> Token | None:
@@ -75,13 +90,14 @@ class Tokens:
         held = self.held(repository)
         if held is not None and held != refusal.token:  # somebody was quicker
             return held
-        self._held.pop(repository, None)
+        holder = self._holder(repository)
+        self._held.pop(holder, None)
         challenges = _challenges(repository, refusal.challenges)
         bearer = next((one for one in challenges if one.scheme == "bearer"), None)
         if bearer is not None:
             realm = _realm(repository, bearer)
             start = partial(self._fetch, repository, realm, refusal)
-            return await self._flights.join((repository, str(realm.url), refusal.has_credentials), start)
+            return await self._flights.join((holder, str(realm.url), refusal.has_credentials), start)
         if refusal.token is not None:
             return None
         raise refused(repository, has_credentials=refusal.has_credentials)
@@ -89,14 +105,19 @@ class Tokens:
     async def drain(self) -> None:
         await self._flights.drain()
 
+    def _holder(self, repository: UpstreamRepository) -> _Holder:
+        errand = repository.errand
+        number = self._places.number_of(errand.rules)
+        return _Holder(repository.base, repository.name, repository.home, errand.target, number)
+
     def _credentials(self, repository: UpstreamRepository, realm: HttpUrl, refusal: Refusal) -> str | None:
         """On another's behalf only where credentials went along before: then that other is trusted."""
         if not repository.is_own and not refusal.has_credentials:
             return None
-        return self._places.realm_authorization(realm, repository.home)
+        return self._places.realm_authorization(realm, repository.own_errand)
 
     async def _fetch(self, repository: UpstreamRepository, realm: _Realm, refusal: Refusal) -> Token:
-        self._places.require_realm(realm.url, repository.home)
+        self._places.require_realm(realm.url, repository.own_errand)
         authorization = self._credentials(repository, realm.url, refusal)
         if authorization is None and refusal.has_credentials:
             log.warning("realm_without_credentials", registry=str(repository), realm=realm.url.host)
@@ -120,7 +141,7 @@ class Tokens:
         headers = {"Accept": "application/json"}
         signature = authorization or ANONYMOUS  # also where the realm is a place that we sign in to
         async with self._http.get(
-            realm, repository.target, headers, authorization=signature, follow=0
+            realm, repository.errand, headers, authorization=signature, follow=0
         ) as answer:
             if answer.status in (401, 403):
                 raise refused(repository, has_credentials=has_credentials)
@@ -128,7 +149,7 @@ class Tokens:
             return b"".join([chunk async for chunk in answer.chunks(MAX_TOKEN_BYTES)])
 
     def _keep(self, repository: UpstreamRepository, token: Token) -> Token:
-        self._held[repository] = token
+        self._held[self._holder(repository)] = token
         return token
 
 

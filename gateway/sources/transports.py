@@ -1,7 +1,6 @@
-"""Connections to upstreams: one pool for each way of dialling (private or not, which certificates)."""
+"""Connections to upstreams: one pool for each way of dialling (private or not, certificates, proxy)."""
 
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from httpcore._async.http11 import AsyncHTTP11Connection
 
 from gateway.oci.urls import HttpUrl
 from gateway.sources.egress import Address, AddressRefused, GuardedBackend, Resolver, is_public, resolve
+from gateway.sources.proxy import ForwardingTransport, ProxyBackend, TargetGuard, unguarded
 
 _KEEPALIVE_SECONDS = 30.0
 _READ_BYTES = 256 << 10  # of a big body: each read costs the same, whatever it brings
@@ -31,6 +31,7 @@ class Destination:
     """Where a URL is really dialled, and with what. ``name`` is what clients may be told of it.
 
     ``is_own``: the target's own place, or one that is trusted with it; not one that it merely points at.
+    ``proxy``: the one to go by.
     """
 
     url: HttpUrl
@@ -39,6 +40,16 @@ class Destination:
     may_be_private: bool = False
     tls: TlsFiles = TlsFiles()
     is_own: bool = True
+    proxy: HttpUrl | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What connections must have in common to be of one pool; ``tls`` is None for ``http://``."""
+
+    may_be_private: bool
+    tls: TlsFiles | None
+    proxy: HttpUrl | None
 
 
 class Transports:
@@ -46,8 +57,9 @@ class Transports:
 
     def __init__(self, resolver: Resolver = resolve) -> None:
         self._resolver = resolver
+        self._guard = TargetGuard(resolver)
         self._contexts: dict[TlsFiles, ssl.SSLContext] = {}
-        self._transports: dict[tuple[bool, TlsFiles | None], httpx.AsyncHTTPTransport] = {}
+        self._transports: dict[_Way, httpx.AsyncHTTPTransport] = {}
 
     async def prepare(self) -> None:
         """Have at hand what most upstreams are dialled with, before the first one is."""
@@ -55,12 +67,20 @@ class Transports:
 
     async def for_destination(self, destination: Destination) -> httpx.AsyncHTTPTransport:
         tls = destination.tls if destination.url.scheme == "https" else None
-        key = (destination.may_be_private, tls)
-        if key not in self._transports:
+        way = _Way(destination.may_be_private, tls, destination.proxy)
+        if way not in self._transports:
             context = await self._context(tls)
-            may_dial = _anyone if destination.may_be_private else is_public
-            self._transports.setdefault(key, _guarded_transport(context, self._resolver, may_dial))
-        return self._transports[key]
+            self._transports.setdefault(way, self._transport(way, context))
+        return self._transports[way]
+
+    def _transport(self, way: _Way, context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
+        if way.proxy is None:
+            may_dial = _anyone if way.may_be_private else is_public
+            return _pooled(_plain(context), context, GuardedBackend(self._resolver, may_dial))
+        guard = unguarded if way.may_be_private else self._guard
+        backend = ProxyBackend(way.proxy, self._resolver, guard, opens_tunnels=way.tls is not None)
+        transport = _plain(context) if way.tls is not None else ForwardingTransport(way.proxy, context)
+        return _pooled(transport, context, backend)
 
     async def _context(self, tls: TlsFiles | None) -> ssl.SSLContext:
         """In a thread: to read the system's trust store takes longer than the event loop may be kept."""
@@ -79,22 +99,25 @@ def _anyone(_address: Address) -> bool:
     return True
 
 
-def _guarded_transport(
-    context: ssl.SSLContext, resolver: Resolver, may_dial: Callable[[Address], bool]
+def _plain(context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
+    return httpx.AsyncHTTPTransport(verify=context, trust_env=False)
+
+
+def _pooled(
+    transport: httpx.AsyncHTTPTransport, context: ssl.SSLContext, backend: httpcore.AsyncNetworkBackend
 ) -> httpx.AsyncHTTPTransport:
-    """An httpx transport whose pool dials through the guard.
+    """The transport, with a pool that dials by the backend.
 
     httpx has no public way to hand a network backend to its pool; httpcore's pool has. The attribute is
     private, so the version is pinned and verify_guard() proves at start that the guard bites. How much a
     connection reads at once is private too; where it is called otherwise, transfers only cost more.
     """
     AsyncHTTP11Connection.READ_NUM_BYTES = _READ_BYTES
-    transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False)
     transport._pool = httpcore.AsyncConnectionPool(
         ssl_context=context,
         max_connections=None,  # each origin has its own limit, see Http: a hung one keeps no other waiting
         keepalive_expiry=_KEEPALIVE_SECONDS,
-        network_backend=GuardedBackend(resolver, may_dial),
+        network_backend=backend,
     )
     return transport
 

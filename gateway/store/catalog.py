@@ -1,7 +1,8 @@
 """What we know of what we hold: manifests, tags, rights, names. Each method is one transaction."""
 
-from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, TypeVar, TypeVarTuple
 
 from sqlalchemy import Connection
 
@@ -11,12 +12,15 @@ from gateway.oci.manifest import Manifest
 from gateway.oci.target import Target
 from gateway.store import catalog_reads as reads
 from gateway.store import catalog_writes as writes
+from gateway.store import tag_lists, tag_targets
 from gateway.store.engine import Engines
 from gateway.store.generation import Generation
 from gateway.store.rows import HeldRow, KeptManifest, KnownRegistry, NamedBlob, Right, TagList, TagRow
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+_NOTHING_TOLD: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class Catalog:
@@ -67,11 +71,23 @@ class Catalog:
 
     async def find_tag_list(self, target: Target, variant: str) -> list[TagList]:
         """The list of each source as it was last good."""
-        return await self._read(reads.find_tag_list, target, variant)
+        return await self._read(tag_lists.find, target, variant)
+
+    async def find_tag_times(self, target: Target) -> dict[str, float]:
+        """Since when each listed tag is known to exist: created, or first seen here."""
+        return await self._read(tag_lists.find_times, target)
 
     async def find_registry(self, place: str) -> KnownRegistry | None:
         """Whether a place is a registry, where that was learnt."""
         return await self._read(reads.find_registry, place)
+
+    async def find_tag_target(self, name: str, tag: str) -> Target | None:
+        """At which target a name's tag was first found, where its rule gives several."""
+        return await self._read(tag_targets.find, name, tag)
+
+    async def find_tag_targets(self, name: str) -> dict[str, Target]:
+        """At which target each tag of a name was first found."""
+        return await self._read(tag_targets.find_all, name)
 
     async def names(self) -> list[tuple[str, Target]]:
         """The names clients asked for, with the target each had, where something is held."""
@@ -119,12 +135,23 @@ class Catalog:
         """Forget a tag of every source; what it named stays for those who ask by digest."""
         await self._write(writes.drop_tag, target, variant, tag)
 
-    async def keep_tag_list(self, target: Target, variant: str, tag_list: TagList) -> None:
-        """Make ``tag_list`` the list of its source."""
-        await self._write(writes.keep_tag_list, target, variant, tag_list)
+    async def keep_tag_list(
+        self, target: Target, variant: str, tag_list: TagList, created: Mapping[str, float] = _NOTHING_TOLD
+    ) -> None:
+        """Make ``tag_list`` the list of its source; ``created`` is when its tags were, as far as it says."""
+        await self._write(tag_lists.keep, (target, variant), tag_list, created)
 
     async def keep_registry(self, place: str, is_registry: bool, learnt_at: float) -> None:
         await self._write(writes.keep_registry, place, KnownRegistry(is_registry, learnt_at))
+
+    async def keep_tag_target(
+        self, name: str, tag: str, target: Target, found_at: float, *, replaces: Target | None = None
+    ) -> Target:
+        """Keep at which target a name's tag was found; return the one that holds: whoever was first stays.
+
+        Only one that is ``replaces`` gives way: the caller's rule names it no more.
+        """
+        return await self._engines.tell(tag_targets.keep, (name, tag), target, found_at, replaces)
 
     async def _read(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         return await self._engines.ask(query, *arguments)

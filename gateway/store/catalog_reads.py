@@ -8,7 +8,7 @@ from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest
 from gateway.oci.target import Target
-from gateway.store.rows import HeldRow, KnownRegistry, NamedBlob, Right, TagList, TagRow
+from gateway.store.rows import HeldRow, KnownRegistry, NamedBlob, Right, TagRow
 from gateway.store.tables import (
     blobs,
     manifest_edges,
@@ -16,11 +16,11 @@ from gateway.store.tables import (
     registries,
     repositories,
     rights,
-    tag_lists,
     tags,
 )
 
 _MAX_OWNERS = 100
+_MADE_HERE = "dependencies@%"  # variants of what is held plain too, as long as upstream has not deleted it
 
 
 def find_tags(connection: Connection, target: Target, variant: str, tag: str) -> list[TagRow]:
@@ -131,17 +131,12 @@ def find_referrers(connection: Connection, target: Target, subject: Digest) -> l
 
 
 def versions_of(connection: Connection, target: Target) -> set[tuple[str, str]]:
-    rows = connection.execute(select(tags.c.source, tags.c.version).where(tags.c.target == str(target)))
-    return {(row.source, row.version) for row in rows}
-
-
-def find_tag_list(connection: Connection, target: Target, variant: str) -> list[TagList]:
     rows = connection.execute(
-        select(tag_lists)
-        .where(tag_lists.c.target == str(target), tag_lists.c.variant == variant)
-        .order_by(tag_lists.c.source)
+        select(tags.c.source, tags.c.version).where(
+            tags.c.target == str(target), tags.c.variant.not_like(_MADE_HERE)
+        )
     )
-    return [TagList(row.source, tuple(json.loads(row.names)), row.confirmed_at) for row in rows]
+    return {(row.source, row.version) for row in rows}
 
 
 def find_registry(connection: Connection, place: str) -> KnownRegistry | None:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select
 
 from gateway.oci.digest import Digest
 from gateway.oci.target import Target
-from gateway.store.rows import KeptManifest, KnownRegistry, Right, RightKey, TagList, TagRow
+from gateway.store.rows import KeptManifest, KnownRegistry, Right, RightKey, TagRow
 from gateway.store.tables import (
     blobs,
     manifest_edges,
@@ -17,7 +17,6 @@ from gateway.store.tables import (
     registries,
     repositories,
     rights,
-    tag_lists,
     tags,
 )
 from gateway.store.upsert import Value, insert_once, insert_or_update
@@ -166,18 +165,6 @@ def confirm_tag(
 
 def drop_tag(connection: Connection, target: Target, variant: str, tag: str) -> bool:
     return connection.execute(delete(tags).where(*_has_tag(target, variant, tag))).rowcount > 0
-
-
-def keep_tag_list(connection: Connection, target: Target, variant: str, tag_list: TagList) -> bool:
-    values: dict[str, Value] = {
-        "target": str(target),
-        "variant": variant,
-        "source": tag_list.source,
-        "names": json.dumps(tag_list.names),
-        "confirmed_at": tag_list.confirmed_at,
-    }
-    insert_or_update(connection, tag_lists, values)
-    return False
 
 
 def keep_registry(connection: Connection, place: str, known: KnownRegistry) -> bool:

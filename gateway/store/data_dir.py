@@ -76,6 +76,12 @@ class DataDir:
     def open_engines(self) -> Engines:
         return open_sqlite(self.catalog) if self.server is None else open_postgres(self.server)
 
+    def open_rule_engines(self) -> Engines:
+        """For what no power cut may take back: it is on the disk before it is told done."""
+        if self.server is None:
+            return open_sqlite(self.catalog, synchronous="FULL")
+        return open_postgres(self.server)
+
     def open_locks(self) -> FileLocks | PostgresLocks:
         """Locks for all processes that share the catalog; closed with this."""
         if self.server is None:

@@ -90,6 +90,7 @@ tag_lists = Table(
     Column("source", _SOURCE, primary_key=True),
     Column("names", Text, nullable=False),
     Column("confirmed_at", Double, nullable=False),
+    Column("times", Text),  # of the names, in their order; last: SQLite reads past it to what stands behind
 )
 
 repositories = Table(
@@ -127,4 +128,35 @@ flight_failures = Table(
     Column("key", String(64), primary_key=True),
     Column("failure", Text, nullable=False),
     Column("left_at", Double, nullable=False),
+)
+
+rule_revisions = Table(
+    "rule_revisions",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 … without gaps
+    Column("origin", String(16), nullable=False),
+    Column("author", Text, nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("digest", _DIGEST, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("based_on", Integer),
+    Column("content", LargeBinary, nullable=False),  # last: SQLite reads past it to what stands behind
+    Index("ix_rule_revisions_origin", "origin", "number"),
+)
+
+rule_troubles = Table(
+    "rule_troubles",
+    metadata,
+    Column("instance", String(64), primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("since", Double, nullable=False),
+)
+
+tag_targets = Table(
+    "tag_targets",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    Column("tag", String(128), primary_key=True),
+    Column("target", _NAME, nullable=False),
+    Column("found_at", Double, nullable=False),
 )

@@ -1,6 +1,7 @@
 """Is it alive, is it ready: for those who start, watch and replace it."""
 
 from collections.abc import Callable
+from typing import TypedDict
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -9,7 +10,14 @@ from starlette.routing import Route
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-def health_routes(version: str, is_ready: Callable[[], bool]) -> list[Route]:
+class RulesTold(TypedDict):
+    """Which rules are in force, and what is wrong with newer ones that are not."""
+
+    revision: int
+    trouble: str | None
+
+
+def health_routes(version: str, is_ready: Callable[[], bool], rules: Callable[[], RulesTold]) -> list[Route]:
     """``/healthz`` answers while the process does; ``/readyz`` is 503 while it starts or stops."""
 
     async def healthz(_request: Request) -> JSONResponse:
@@ -17,7 +25,7 @@ def health_routes(version: str, is_ready: Callable[[], bool]) -> list[Route]:
 
     async def readyz(_request: Request) -> JSONResponse:
         if is_ready():
-            return JSONResponse({"status": "ready"}, headers=NO_STORE)
+            return JSONResponse({"status": "ready", "rules": rules()}, headers=NO_STORE)
         return JSONResponse({"status": "starting or stopping"}, 503, headers=NO_STORE)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]

@@ -1,5 +1,6 @@
 """What a path of the distribution API asks for, as a value, before anything acts."""
 
+import re
 from dataclasses import dataclass
 
 from gateway.oci.digest import Digest
@@ -7,6 +8,7 @@ from gateway.oci.errors import OciError, Situation
 from gateway.oci.reference import Reference, parse_reference
 from gateway.oci.repository import Repository
 
+_PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _KEYWORDS = ("manifests", "blobs", "tags", "referrers")
 
 
@@ -47,10 +49,17 @@ Asked = Base | CatalogAsked | TagsAsked | ManifestAsked | BlobAsked | ReferrersA
 
 
 def parse_namespace(text: str) -> Repository:
-    """Read the value of ``ns``: the host that a mirroring client means, held to the grammar of names."""
-    if ":" in text:
+    """Read the value of ``ns``: the host that a mirroring client means, held to the grammar of names.
+
+    One with a port is a name only where it is a key of ``upstreams``: the rules say so of the whole.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return Repository.parse(text)
+    if not _PORT.fullmatch(port):
         raise OciError(Situation.NAME_NOT_KNOWN, f"no upstream has the key {text[:300]!r}")
-    return Repository.parse(text)
+    Repository.parse(host)
+    return Repository(text)
 
 
 def parse_path(path: str, namespace: Repository | None = None) -> Asked | None:
@@ -96,7 +105,9 @@ def _split(rest: str) -> tuple[str, str, str]:
 
 def _repository(name: str, prefix: Repository | None, *, is_namespace: bool) -> Repository:
     leads_already = is_namespace and name.startswith(f"{prefix}/")
-    return Repository.parse(name if prefix is None or leads_already else f"{prefix}/{name}")
+    if prefix is None or leads_already:
+        return Repository.parse(name)
+    return Repository.parse_with_port(f"{prefix}/{name}")
 
 
 def _reference(text: str) -> Reference:

@@ -1,6 +1,7 @@
 """The OCI distribution API, read-only: /v2/ and all that lies below it."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
@@ -16,7 +17,9 @@ from gateway.oci.reference import Tag
 from gateway.oci.repository import Repository
 from gateway.pull import Puller
 from gateway.pulled import Cache, Listed, Pulled
+from gateway.rules.route import Wanted
 from gateway.sources.via import is_loop, note_incoming
+from gateway.web.forwarded import HostOf
 from gateway.web.paths import (
     Asked,
     Base,
@@ -49,13 +52,27 @@ Query = dict[str, str]
 RequestHeaders = dict[bytes, bytes]
 
 
-def registry_app(
-    puller: Puller, now: Callable[[], float], own_hosts: frozenset[str], instance_id: str
-) -> ASGIApp:
-    """The ASGI application of the data port. ``own_hosts`` in ``?ns=`` mean nothing.
+@dataclass(frozen=True, slots=True)
+class Client:
+    """How a client asks: under which host, and with which wish about dependencies."""
 
-    ``instance_id`` is what this gateway calls itself where it asks upstream.
-    """
+    host: str
+    rewrites_dependencies: bool | None
+
+    def wanted(self, name: Repository) -> Wanted:
+        return Wanted(name, self.host, self.rewrites_dependencies)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this gateway is: hosts of its own, which mean nothing in ``?ns=``, and what it calls itself."""
+
+    own_hosts: frozenset[str]
+    instance_id: str
+
+
+def registry_app(puller: Puller, now: Callable[[], float], identity: Identity, host_of: HostOf) -> ASGIApp:
+    """The ASGI application of the data port; ``now`` gives seconds since the epoch."""
     registry = Registry(puller, now)
     parse = lru_cache(_PATHS)(parse_path)  # a path of a distribution client is asked for again and again
 
@@ -63,13 +80,15 @@ def registry_app(
         query = _parse_query(scope["query_string"])
         headers = dict(scope["headers"])
         if b"via" in headers:
-            _note_gateways(headers[b"via"].decode("latin-1"), instance_id)
-        namespace = _namespace(query.get("ns"), headers.get(b"host", b"").decode("latin-1"), own_hosts)
+            _note_gateways(headers[b"via"].decode("latin-1"), identity.instance_id)
+        host = host_of(scope, headers)
+        namespace = _namespace(query.get("ns"), host, headers, identity)
         asked = parse(scope["path"], namespace)
         if asked is None:
             raise OciError(Situation.NAME_NOT_KNOWN, "this is an OCI registry: its API is at /v2/")
         is_head = scope["method"] == "HEAD"
-        answer = await registry.answer(asked, query, headers, is_head=is_head)
+        client = Client(host, _wish(query.get("rewrite_dependencies")))
+        answer = await registry.answer(asked, client, query, headers, is_head=is_head)
         if namespace is not None and scope["path"].startswith("/v2/"):
             answer.headers.append((b"oci-namespace", namespace.name.encode()))
         await send_answer(send, answer, is_head=is_head, receive=receive)
@@ -85,22 +104,22 @@ class Registry:
         self._now = now
 
     async def answer(
-        self, asked: Asked, query: Query, headers: RequestHeaders, *, is_head: bool
+        self, asked: Asked, client: Client, query: Query, headers: RequestHeaders, *, is_head: bool
     ) -> Answer | BlobAnswer:
         match asked:
             case ManifestAsked(name, reference):
-                pulled = await self._puller.manifest(name, reference)
+                pulled = await self._puller.manifest(client.wanted(name), reference)
                 return self._manifest(pulled, headers, is_tag=isinstance(reference, Tag))
             case BlobAsked(name, digest) if is_head:
-                return await self._blob_head(name, digest, headers)
+                return await self._blob_head(client.wanted(name), digest, headers)
             case BlobAsked(name, digest):
-                return await self._blob(name, digest, headers)
+                return await self._blob(client.wanted(name), digest, headers)
             case TagsAsked(name):
-                return await self._tags(name, query)
+                return await self._tags(client.wanted(name), query)
             case ReferrersAsked(name, digest):
-                return await self._referrers(name, digest, query.get("artifactType"))
+                return await self._referrers(client.wanted(name), digest, query.get("artifactType"))
             case CatalogAsked():
-                return await self._catalog(query)
+                return await self._catalog(client.host, query)
             case Base():
                 return json_answer({})
 
@@ -123,14 +142,14 @@ class Registry:
             own.append((b"age", b"%d" % max(self._now() - pulled.confirmed_at, 0)))
         return own
 
-    async def _blob_head(self, name: Repository, digest: Digest, headers: RequestHeaders) -> Answer:
-        descriptor = await self._puller.describe_blob(name, digest)
+    async def _blob_head(self, wanted: Wanted, digest: Digest, headers: RequestHeaders) -> Answer:
+        descriptor = await self._puller.describe_blob(wanted, digest)
         if is_known(headers.get(b"if-none-match"), digest):
             return _unchanged_blob(digest)
         return Answer(200, _blob_headers(digest, descriptor.size, Cache.HIT))
 
-    async def _blob(self, name: Repository, digest: Digest, headers: RequestHeaders) -> Answer | BlobAnswer:
-        pulled = await self._puller.blob(name, digest)
+    async def _blob(self, wanted: Wanted, digest: Digest, headers: RequestHeaders) -> Answer | BlobAnswer:
+        pulled = await self._puller.blob(wanted, digest)
         blob = pulled.blob
         if is_known(headers.get(b"if-none-match"), digest):
             blob.close()
@@ -148,20 +167,20 @@ class Registry:
         own.append((b"content-range", part.content_range(blob.size).encode()))
         return BlobAnswer(206, own, blob, part, is_arriving)
 
-    async def _tags(self, name: Repository, query: Query) -> Answer:
+    async def _tags(self, wanted: Wanted, query: Query) -> Answer:
         page = parse_page(query.get("n"), query.get("last"))
-        listed = await self._puller.tags(name)
-        shown = cut(listed.tags, page, f"/v2/{name}/tags/list")
+        listed = await self._puller.tags(wanted)
+        shown = cut(listed.tags, page, f"/v2/{wanted}/tags/list")
         own = [*_link(shown.next_link), *self._cache_headers(listed)]
-        return json_answer({"name": name.name, "tags": list(shown.names)}, own)
+        return json_answer({"name": wanted.name.name, "tags": list(shown.names)}, own)
 
-    async def _catalog(self, query: Query) -> Answer:
+    async def _catalog(self, host: str, query: Query) -> Answer:
         page = parse_page(query.get("n"), query.get("last"))
-        listed = cut(await self._puller.repositories(), page, "/v2/_catalog")
+        listed = cut(await self._puller.repositories(host), page, "/v2/_catalog")
         return json_answer({"repositories": list(listed.names)}, _link(listed.next_link))
 
-    async def _referrers(self, name: Repository, digest: Digest, artifact_type: str | None) -> Answer:
-        found = await self._puller.referrers(name, digest)
+    async def _referrers(self, wanted: Wanted, digest: Digest, artifact_type: str | None) -> Answer:
+        found = await self._puller.referrers(wanted, digest)
         own: Headers = []
         if artifact_type is not None:
             found = [descriptor for descriptor in found if descriptor.artifact_type == artifact_type]
@@ -202,8 +221,13 @@ def _link(next_page: str | None) -> Headers:
     return [] if next_page is None else [(b"link", next_page.encode())]
 
 
-def _namespace(asked: str | None, host: str, own_hosts: Collection[str]) -> Repository | None:
-    return None if asked is None or asked == host or asked in own_hosts else parse_namespace(asked)
+def _namespace(
+    asked: str | None, host: str, headers: RequestHeaders, identity: Identity
+) -> Repository | None:
+    """None where it is this gateway itself that is meant, however it was reached."""
+    if asked is None or asked == host or asked in identity.own_hosts:
+        return None
+    return None if asked.encode() == headers.get(b"host") else parse_namespace(asked)
 
 
 def _parse_query(text: bytes) -> Query:
@@ -218,8 +242,14 @@ def _parse_query(text: bytes) -> Query:
     for key, value in pairs:
         if key in _KNOWN_QUERIES:
             query.setdefault(key, value)
-    if query.get("rewrite_dependencies", "false") != "false":
-        raise OciError(
-            Situation.QUERY_MALFORMED, "rewrite_dependencies: this version of the gateway does not do it yet"
-        )
     return query
+
+
+def _wish(rewrite_dependencies: str | None) -> bool | None:
+    match rewrite_dependencies:
+        case None:
+            return None
+        case "true" | "false":
+            return rewrite_dependencies == "true"
+        case _:
+            raise OciError(Situation.QUERY_MALFORMED, "rewrite_dependencies is true or false")

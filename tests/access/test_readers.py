@@ -6,7 +6,7 @@ from gateway.access.readers import admit_anyone, admit_operator
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.repository import Repository
 from gateway.rules.load import load_rules
-from gateway.rules.route import Route, route
+from gateway.rules.route import Route, Wanted, route
 
 _RULES = load_rules(
     """\
@@ -24,7 +24,7 @@ upstreams:
 
 
 def _route(name: str) -> Route:
-    return route(_RULES, Repository.parse(name))
+    return route(_RULES, Wanted(Repository.parse(name))).first
 
 
 def test_content_fetched_with_credentials_is_private_unless_it_is_said_to_be_for_all() -> None:

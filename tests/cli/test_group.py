@@ -13,7 +13,7 @@ from gateway.app import version
 from gateway.cli import Verbs, group
 from gateway.store.data_dir import DataDir
 
-COMMANDS = ["demo", "explain", "list", "migrate", "pull", "serve"]
+COMMANDS = ["demo", "explain", "list", "migrate", "pull", "rules", "serve"]
 
 
 def test_these_are_the_commands() -> None:
@@ -87,7 +87,7 @@ def ran(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     [
         (["pull", "not//a/name"], "no repository name"),
         (["pull", "redis"], "redis"),
-        (["explain", "localhost:9000/charts.example.test"], "charts.example.test is a host alone"),
+        (["pull", "localhost:9000/charts.example.test"], "charts.example.test is a host alone"),
         (["explain", "a.example/b@sha256:0"], "is no digest"),
         (["list", "--rules", "absent.yaml"], "there is no rules file absent.yaml (setting RULES)"),
         (["pull", "127.0.0.1/x:1"], "127.0.0.1 cannot be reached from here"),

@@ -240,8 +240,9 @@ def test_gateways_with_data_directories_of_their_own_make_one_manifest_when_both
 def test_a_change_in_one_gateway_is_seen_by_the_memory_of_another_within_a_second(
     sites: Sites, repo: HelmRepo
 ) -> None:
-    changing = sites.make("one", "{recheck_for: 0s, fresh_for: 0s, drift: follow}")
-    with changing.serve() as one, sites.make("two").serve() as two:
+    """They share their rules too; the other one, offline, learns of it by nothing else."""
+    policy = "{recheck_for: 0s, fresh_for: 0s, drift: follow}"
+    with sites.make("one", policy).serve() as one, sites.make("two", policy).serve("--offline") as two:
         before = digest_at(one)
         for _ in range(3):
             assert digest_at(two) == before

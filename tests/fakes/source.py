@@ -43,10 +43,12 @@ def image_of(layer: bytes) -> Manifest:
 
 @dataclass(slots=True)
 class FakeSource:
-    """``layers`` by version, newest last. ``failure`` is raised to whoever asks; ``gate`` holds them back.
+    """``layers`` by version, newest last. ``failure`` is raised to whoever asks, ``list_failure`` to who asks
+    for all versions; ``gate`` holds them back.
 
     ``stale_because`` makes it speak from memory; ``spoiled`` are versions whose archive cannot be had.
-    ``builds`` makes the manifest around a layer; only charts come with their blobs.
+    ``builds`` makes the manifest around a layer; only charts come with their blobs. ``created`` is when each
+    version was made, which a Helm index says in its list, and others of one version at a time.
     """
 
     blobs: BlobStore
@@ -55,9 +57,11 @@ class FakeSource:
     compares: Comparable = Comparable.ARCHIVE
     builds: Callable[[bytes], Manifest] = manifest_of
     failure: Exception | None = None
+    list_failure: Exception | None = None
     stale_because: Outcome | None = None
     spoiled: Mapping[str, Outcome] = field(default_factory=dict)
     listed: Sequence[Descriptor] = ()
+    created: Mapping[str, float] = field(default_factory=dict)
     gate: asyncio.Event | None = None
     troubled: str = ""
     now: Callable[[], float] = lambda: 0.0
@@ -76,7 +80,10 @@ class FakeSource:
 
     async def versions(self, route: Route) -> Versions:
         await self._answer("versions")
-        return Versions(list(self.layers), self.now(), self.stale_because)
+        if self.list_failure is not None:
+            raise self.list_failure
+        created = self.created if self.compares is Comparable.ARCHIVE else {}
+        return Versions(list(self.layers), self.now(), self.stale_because, created)
 
     async def candidates(self, route: Route, digest: Digest, count: int) -> AsyncIterator[Found]:
         if self.compares is Comparable.ARCHIVE:
@@ -154,6 +161,9 @@ class FakeFound:
     @property
     def failure(self) -> Outcome | None:
         return self.source.stale_because
+
+    async def created_at(self) -> float | None:
+        return self.source.created.get(self.version or "")
 
     async def fetch(self) -> Fetched:
         source = self.source

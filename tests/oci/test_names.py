@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.oci.digest import Digest
@@ -68,6 +68,72 @@ def test_any_other_name_is_refused(name: str) -> None:
     assert caught.value.situation is Situation.NAME_BREAKS_GRAMMAR
     assert (caught.value.code, caught.value.status) == (ErrorCode.NAME_INVALID, 400)
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["reg.example:5000/x", "localhost:1/a/b", "a:65535/x", "a_b:80/x", "a" * 250 + ":80/x", "a/b", "a"],
+)
+def test_the_first_segment_may_end_in_a_port_where_a_host_may_stand(name: str) -> None:
+    assert str(Repository.parse_with_port(name)) == name
+    assert str(Target.parse(name)) == name
+
+
+def test_a_port_belongs_to_the_host_of_a_target() -> None:
+    target = Target.parse("reg.example:5000/team/x")
+    expected = ("reg.example:5000", "reg.example:5000/team", "x")
+    assert (target.host, target.place, target.chart) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a:5000",
+        "a:0/x",
+        "a:05/x",
+        "a:123456/x",
+        "a:/x",
+        "a:x/y",
+        "a:80:80/x",
+        "a/b:80/x",
+        "a/b:80",
+        "a:80/B",
+        "a:80/",
+        "A:80/x",
+        "a:80\n/x",
+        "a:\uff18\uff10/x",
+        "a" * 251 + ":80/x",
+        "[::1]:80/x",
+        "http://a:80/x",
+        "u:1@a/x",
+        ":80/x",
+        "a.:80/x",
+        "jetstack.io.:5000/x",
+        "a-:80/x",
+        "a_:80/x",
+    ],
+)
+def test_and_no_other_name_has_one(name: str) -> None:
+    with pytest.raises(OciError) as caught:
+        Repository.parse_with_port(name)
+    assert caught.value.situation is Situation.NAME_BREAKS_GRAMMAR
+
+
+def test_the_message_repeats_no_name_that_nobody_asked_for() -> None:
+    with pytest.raises(OciError) as caught:
+        Repository.parse_with_port("a:5000/x..y")
+    assert "'a:5000/x..y'" in caught.value.message
+
+
+@given(st.text("ab.-_:/0589", max_size=20))
+@example(":80/x")
+def test_with_a_port_taken_off_it_is_a_name(text: str) -> None:
+    found = value_or_error(Repository.parse_with_port, text)
+    if not isinstance(found, OciError):
+        host, _, path = text.partition("/")
+        bare = host.partition(":")[0]
+        assert str(found) == text
+        assert isinstance(value_or_error(Repository.parse, f"{bare}/{path}" if path else bare), Repository)
 
 
 def test_a_target_is_a_host_a_place_and_a_chart() -> None:

@@ -29,7 +29,6 @@ def test_a_place_in_a_registry_is_read(
 ) -> None:
     url = parse_registry_url(text)
     assert (url.root.authority, url.name.name, url.reference) == (authority, name, reference)
-    assert url.has_port == (":" in authority)
     assert parse_registry_url(str(url)) == url
 
 

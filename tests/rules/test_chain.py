@@ -11,7 +11,7 @@ from gateway.oci.repository import Repository
 from gateway.rules.load import load_rules
 from gateway.rules.model import Access, RuleSet, SourceName
 from gateway.rules.problems import RulesError
-from gateway.rules.route import Route, route
+from gateway.rules.route import Route, Wanted, route
 
 REGISTRY, CHARTPROXY, HELM = SourceName.REGISTRY, SourceName.CHARTPROXY, SourceName.HELM
 PROXY = "proxy.example"
@@ -37,7 +37,7 @@ def rules(members: str = "", defaults: str = f"chartproxy: {PROXY}") -> RuleSet:
 
 
 def routed(rule_set: RuleSet, name: str = "a.example/x") -> Route:
-    return route(rule_set, Repository.parse(name))
+    return route(rule_set, Wanted(Repository.parse(name))).first
 
 
 @pytest.mark.parametrize(

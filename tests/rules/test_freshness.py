@@ -1,13 +1,14 @@
 """What becomes of something held as time goes by: the whole table, and its edges."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rules.freshness import Standing, standing
-from gateway.rules.model import Policy
+from gateway.rules.freshness import Standing, in_force, standing
+from gateway.rules.model import Policy, SourceName
 
 FRESH, STALE_FOR, RECHECK = 300.0, 3600.0, 86_400.0
 POLICY = Policy(stale_for_seconds=STALE_FOR)
@@ -91,3 +92,37 @@ def test_with_time_it_only_ever_gets_worse(
     policy = Policy(fresh_for_seconds=fresh, recheck_for_seconds=2 * fresh, stale_for_seconds=stale)
     steps = [_ORDER.index(standing(policy, 0.0, age, is_exact=is_exact)) for age in sorted(ages)]
     assert steps == sorted(steps)
+
+
+@dataclass(frozen=True)
+class Said:
+    source: str
+    confirmed_at: float
+
+
+CHAIN = (SourceName.REGISTRY, SourceName.CHARTPROXY, SourceName.HELM)
+
+
+@pytest.mark.parametrize(
+    ("rows", "source"),
+    [
+        ([("helm", 9.0), ("registry", 8.0)], "registry"),
+        ([("helm", 9.0), ("chartproxy", 8.0)], "chartproxy"),
+        ([("another", 9.0), ("helm", 8.0)], "helm"),
+        ([("registry", 1.0), ("helm", 2.0)], "helm"),
+        ([("registry", 1.0), ("helm", 8.0)], "helm"),
+        ([("another", 9.0)], "another"),
+    ],
+)
+def test_of_several_words_the_first_fresh_one_counts_else_the_newest(
+    rows: list[tuple[str, float]], source: str
+) -> None:
+    said = [Said(*row) for row in rows]
+    found = in_force(said, CHAIN, lambda row: row.confirmed_at > 5)
+    assert found is not None
+    assert found.source == source
+
+
+def test_where_nobody_said_anything_nothing_counts() -> None:
+    said: list[Said] = []
+    assert in_force(said, CHAIN, lambda _: True) is None

@@ -1,14 +1,25 @@
 """From a name to the place upstream: what is a host, whose upstream it is, and who says no."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oci.errors import OciError, Situation
+from gateway.oci.errors import ErrorCode, OciError, Situation
 from gateway.oci.repository import Repository
+from gateway.oci.target import Target
 from gateway.rules.load import load_rules
 from gateway.rules.model import Policy, RuleSet
-from gateway.rules.route import PLAIN, PROVENANCE, Route, route, unknown_host_message
+from gateway.rules.route import (
+    PLAIN,
+    PROVENANCE,
+    Route,
+    Wanted,
+    is_open_to_all,
+    route,
+    unknown_host_message,
+)
 
 NO_RULES = RuleSet()
 RULES = load_rules("""
@@ -31,10 +42,13 @@ upstreams:
 """)
 
 
+def routed(rule_set: RuleSet, name: str) -> Route:
+    return route(rule_set, Wanted(Repository.parse_with_port(name))).first
+
+
 def routed_or_refused(rule_set: RuleSet, name: str) -> Route | OciError:
-    repository = Repository.parse(name)
     try:
-        return route(rule_set, repository)
+        return routed(rule_set, name)
     except OciError as error:
         return error
 
@@ -46,9 +60,11 @@ def refusal(rule_set: RuleSet, name: str) -> OciError:
 
 
 def test_a_name_without_a_rule_is_its_own_target() -> None:
-    name = Repository.parse("argoproj.github.io/argo-helm/argo-cd")
-    found = route(NO_RULES, name)
-    assert found.name == found.target.repository == name
+    wanted = Wanted(Repository.parse("argoproj.github.io/argo-helm/argo-cd"))
+    routing = route(NO_RULES, wanted)
+    (found,) = routing.routes
+    assert (routing.rule, routing.captures, routing.refusal) == (None, None, None)
+    assert found.name == found.target.repository == wanted.name
     assert (found.variant, found.upstream, found.policy) == (PLAIN, None, Policy())
 
 
@@ -56,7 +72,7 @@ def test_a_name_without_a_rule_is_its_own_target() -> None:
     "host", ["a.io", "xn--e1afmkfd.xn--p1ai", "a-b--c.example", "1.2.example", "x" * 63 + ".io"]
 )
 def test_a_dotted_name_with_an_alphabetic_top_level_is_a_host(host: str) -> None:
-    assert route(NO_RULES, Repository.parse(f"{host}/x")).target.host == host
+    assert routed(NO_RULES, f"{host}/x").target.host == host
 
 
 @pytest.mark.parametrize(
@@ -81,10 +97,11 @@ def test_a_dotted_name_that_is_no_host_answers_as_one_that_does_not_resolve(host
 
 
 @pytest.mark.parametrize("segment", ["2130706433", "0", "localhost", "argo", "svc"])
-def test_a_name_without_a_host_is_not_known_and_the_message_says_how_it_would_be(segment: str) -> None:
+def test_a_name_without_a_host_is_not_known_and_the_message_says_how_a_rule_would_help(segment: str) -> None:
     error = refusal(NO_RULES, f"{segment}/x")
-    assert (error.situation, error.message) == (Situation.NAME_NOT_KNOWN, unknown_host_message(segment))
-    assert f"a key {segment} under `upstreams`" in error.message
+    assert error.situation is Situation.NAME_NOT_KNOWN
+    assert f'`repository: "{segment}/*"`' in error.message
+    assert "`rewrite: <host>/<path>/$1`" in error.message
 
 
 @pytest.mark.parametrize(
@@ -99,12 +116,17 @@ def test_a_name_without_a_host_is_not_known_and_the_message_says_how_it_would_be
 )
 def test_an_inside_name_answers_as_one_that_does_not_resolve(host: str) -> None:
     error = refusal(NO_RULES, f"{host}/x")
-    assert (error.situation, error.message) == (Situation.NAME_NOT_KNOWN, unknown_host_message(host))
+    assert error.situation in {Situation.NAME_NOT_KNOWN, Situation.HOST_NOT_KNOWN}
+    assert (error.code, error.status, error.message) == (
+        ErrorCode.NAME_UNKNOWN,
+        404,
+        unknown_host_message(host),
+    )
 
 
 @pytest.mark.parametrize("name", ["nexus/x", "10.0.0.5/x", "charts.kube.svc.cluster.local/x"])
 def test_a_key_of_upstreams_makes_any_name_a_host(name: str) -> None:
-    found = route(RULES, Repository.parse(name))
+    found = routed(RULES, name)
     assert found.upstream is not None
     assert found.upstream.key == found.target.host
 
@@ -113,7 +135,7 @@ def test_a_host_alone_is_no_target() -> None:
     error = refusal(NO_RULES, "charts.jetstack.io")
     assert error.situation is Situation.NAME_NOT_KNOWN
     assert "charts.jetstack.io/…" in error.message
-    assert refusal(NO_RULES, "argo").message == unknown_host_message("argo")
+    assert refusal(NO_RULES, "argo").message.startswith("no rule matches argo, and argo is no host")
 
 
 def test_the_longest_key_wins_at_segment_boundaries() -> None:
@@ -133,12 +155,12 @@ def test_the_longest_key_wins_at_segment_boundaries() -> None:
 
 
 def test_the_policy_is_the_upstreams_over_the_defaults() -> None:
-    assert route(RULES, Repository.parse("charts.corp.example/x")).policy.fresh_for_seconds == 1
-    assert route(RULES, Repository.parse("other.example/x")).policy == Policy()
+    assert routed(RULES, "charts.corp.example/x").policy.fresh_for_seconds == 1
+    assert routed(RULES, "other.example/x").policy == Policy()
 
 
 def test_provenance_is_another_variant() -> None:
-    assert route(RULES, Repository.parse("charts.corp.example/team-a/x")).variant == PROVENANCE
+    assert routed(RULES, "charts.corp.example/team-a/x").variant == PROVENANCE
 
 
 def test_a_denial_of_an_upstream_is_told_in_its_words() -> None:
@@ -159,7 +181,7 @@ def test_a_denial_in_the_defaults_holds_where_no_upstream_says_otherwise() -> No
     ["charts.jetstack.io/x", "argoproj.github.io/a/b", "cdn-1.example.com/x", "ghcr.io/org/x", "nexus/x"],
 )
 def test_an_allowlist_lets_through_what_it_lists(name: str) -> None:
-    assert route(ALLOWLIST, Repository.parse(name)).target.repository.name == name
+    assert routed(ALLOWLIST, name).target.repository.name == name
 
 
 @pytest.mark.parametrize(
@@ -181,7 +203,7 @@ def test_an_allowlist_denies_everything_else(name: str) -> None:
 
 
 def test_a_pattern_never_opens_an_inside_name() -> None:
-    assert refusal(ALLOWLIST, "printer.local/x").situation is Situation.NAME_NOT_KNOWN
+    assert refusal(ALLOWLIST, "printer.local/x").message == unknown_host_message("printer.local")
 
 
 def test_places_of_urls_are_judged_by_their_host() -> None:
@@ -195,6 +217,37 @@ def test_places_of_urls_are_judged_by_their_host() -> None:
     assert not RULES.is_local_name("charts.kube.svc.cluster.local/x")
 
 
+def test_a_port_in_a_name_is_part_of_the_place_and_has_to_be_a_key() -> None:
+    found = routed(RULES, "a.example:8443/x/app")
+    assert found.upstream is not None
+    assert (found.upstream.key, found.target.place) == ("a.example:8443/x", "a.example:8443/x")
+    for name in ("charts.corp.example:8443/x", "a.example:8443/y", "a.example:8444/x/y", "nexus:80/x"):
+        error = refusal(RULES, name)
+        assert (error.code, error.situation) == (ErrorCode.NAME_UNKNOWN, Situation.NAME_NOT_KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("own_names", "other"),
+    [
+        ("charts.corp.example/x", "charts.corp.example:8443/x"),
+        ("a.example:8443/x/y", "a.example/x/y"),
+        ("nexus/x", "nexus/x/y"),
+    ],
+)
+def test_what_is_cached_for_one_spelling_is_never_found_under_another(own_names: str, other: str) -> None:
+    rule_set = load_rules(
+        "version: 1\nupstreams: {charts.corp.example: {}, 'charts.corp.example:8443': {}, nexus: {}, "
+        "'a.example:8443': {}, a.example: {}}"
+    )
+    assert routed(rule_set, own_names).cache_key != routed(rule_set, other).cache_key
+
+
+@pytest.mark.parametrize("name", ["jetstack.io./x", "Jetstack.io/x", "jetstack.io/X", "jetstack.io/x:1"])
+def test_another_spelling_of_a_host_is_no_name(name: str) -> None:
+    error = refusal(NO_RULES, name)
+    assert (error.code, error.status) == (ErrorCode.NAME_INVALID, 400)
+
+
 @given(st.from_regex(r"[a-z0-9]+((\.|_|-)[a-z0-9]+){0,3}(/[a-z0-9]+){0,3}", fullmatch=True))
 def test_any_name_is_routed_or_refused(name: str) -> None:
     if len(name) > 255:
@@ -202,6 +255,26 @@ def test_any_name_is_routed_or_refused(name: str) -> None:
     for rule_set in (NO_RULES, RULES, ALLOWLIST):
         found = routed_or_refused(rule_set, name)
         if isinstance(found, OciError):
-            assert found.situation in {Situation.NAME_NOT_KNOWN, Situation.DENIED}
+            assert found.code in {ErrorCode.NAME_UNKNOWN, ErrorCode.DENIED}
         else:
             assert found.target.repository.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "is_open"),
+    [
+        ("a.example/x", True),
+        ("login.example/x", False),
+        ("private.example/x", False),
+        ("denied.example/x", False),
+    ],
+)
+def test_what_everybody_may_read_is_what_needs_no_signing_in_and_is_not_denied(
+    name: str, is_open: bool
+) -> None:
+    loaded = load_rules(
+        "version: 1\nupstreams: {private.example: {access: private}, denied.example: {deny: no}}"
+    )
+    rule_set = replace(loaded, logins=frozenset({"login.example"}))
+    assert is_open_to_all(rule_set, Target.parse(name)) is is_open
+    assert not is_open_to_all(rule_set, Target.parse("nowhere/x"))

@@ -8,13 +8,21 @@ from dataclasses import dataclass, field, replace
 from gateway.oci.outcomes import Outcome
 from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl
+from gateway.rules.model import RuleSet
+from gateway.rules.route import Errand
 from gateway.sources.egress import Resolver, resolve
 from gateway.sources.http import Directory, Http, HttpLimits
 from gateway.sources.transports import Destination, TlsFiles, Transports
 
-TARGET = Target.parse("charts.example.test/demo")
 TLS = TlsFiles()
 HOME = HttpUrl("https", "charts.example.test", 443, "/x")
+
+
+def errand_to(target: str, rules: RuleSet) -> Errand:
+    return Errand(Target.parse(target), rules)
+
+
+ERRAND = errand_to("charts.example.test/demo", RuleSet())
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +32,7 @@ class EveryoneMay:
     credentials: Mapping[str, str] = field(default_factory=dict)
     tls: TlsFiles = TLS
 
-    def destinations(self, url: HttpUrl, target: Target) -> Sequence[Destination]:
+    def destinations(self, url: HttpUrl, errand: Errand) -> Sequence[Destination]:
         return [Destination(url, url.host, self.credentials.get(url.origin), True, self.tls)]
 
 
@@ -35,7 +43,7 @@ class Mirrored:
     mirrors: Sequence[HttpUrl]
     authorization: str | None = None
 
-    def destinations(self, url: HttpUrl, target: Target) -> Sequence[Destination]:
+    def destinations(self, url: HttpUrl, errand: Errand) -> Sequence[Destination]:
         places = self.mirrors if url.host == HOME.host else [url]
         return [
             Destination(
@@ -74,17 +82,17 @@ async def asking(
         await transports.close()
 
 
-async def fetched(http: Http, url: HttpUrl, limit_bytes: int = 1 << 20) -> bytes:
+async def fetched(http: Http, url: HttpUrl, limit_bytes: int = 1 << 20, errand: Errand = ERRAND) -> bytes:
     """Ask, require a 200, and read the body to its end."""
-    async with http.get(url, TARGET, {}) as answer:
+    async with http.get(url, errand, {}) as answer:
         answer.require_ok("x")
         return b"".join([chunk async for chunk in answer.chunks(limit_bytes)])
 
 
-async def outcome_of(http: Http, url: HttpUrl) -> Outcome | None:
+async def outcome_of(http: Http, url: HttpUrl, errand: Errand = ERRAND) -> Outcome | None:
     """As ``fetched``; what it raises, None where it raises nothing."""
     try:
-        await fetched(http, url)
+        await fetched(http, url, errand=errand)
     except Outcome as outcome:
         return outcome
     return None

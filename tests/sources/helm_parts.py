@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.oci.repository import Repository
 from gateway.rules.load import load_rules
 from gateway.rules.model import RuleSet
-from gateway.rules.route import Route, route
+from gateway.rules.route import Route, Wanted, route
 from gateway.sources.base import Fetched
 from gateway.sources.credentials import Secrets
 from gateway.sources.helm_indexes import HelmIndexes
@@ -53,8 +53,8 @@ class HelmParts:
     clock: Clock
     rule_set: RuleSet
 
-    def route(self, chart: str = "demo", host: str = HOST) -> Route:
-        return route(self.rule_set, Repository.parse(f"{host}/{chart}"))
+    def route(self, chart: str = "demo", host: str = HOST, rules: RuleSet | None = None) -> Route:
+        return route(rules or self.rule_set, Wanted(Repository.parse(f"{host}/{chart}"))).first
 
     async def versions(self, chart: str = "demo") -> list[str]:
         return list((await self.source.versions(self.route(chart))).names)
@@ -91,12 +91,12 @@ async def helm_parts(
     now = clock or Clock()
     engines = open_catalog(folder)
     rule_set = load_rules(f"version: 1\nupstreams:\n{upstream(url, **policy)}{more_upstreams}")
-    upstreams = Upstreams(rule_set, Secrets(environment or {}), may_dial_private=may_dial_private)
+    upstreams = Upstreams(Secrets(environment or {}), may_dial_private=may_dial_private)
     transports = Transports(FakeDns())
     http = Http(upstreams, transports, HttpLimits(), monotonic=now, now=now)
     blobs = DirectoryBlobs(folder / "blobs")
     shelf = IndexShelf(engines, blobs)
-    indexes = HelmIndexes(http, shelf, lambda route: upstreams.home(route.target), now, max_bytes)
+    indexes = HelmIndexes(http, shelf, lambda route: upstreams.home(route.errand), now, max_bytes)
     client = RegistryClient(RegistryAsking(http, Tokens(http, upstreams, time.monotonic)))
     registries = IndexRegistries(Artifacts(client, blobs, max_bytes), upstreams)
     source = HelmRepo(http, indexes, registries, blobs, max_bytes)

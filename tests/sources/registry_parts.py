@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from gateway.oci.digest import Digest
 from gateway.oci.repository import Repository
-from gateway.oci.target import Target
 from gateway.rules.load import load_rules
 from gateway.rules.model import RuleSet
-from gateway.rules.route import Route, route
+from gateway.rules.route import Route, Wanted, route
 from gateway.sources.base import Fetched
 from gateway.sources.chartproxy import ChartProxy
 from gateway.sources.credentials import Secrets
@@ -25,6 +24,7 @@ from gateway.sources.transports import Transports
 from gateway.sources.upstreams import Upstreams
 from gateway.store.blobs import MemoryBlobs, read_whole
 from tests.composed import FakeDns, upstream
+from tests.sources.asking import errand_to
 from tests.sources.helm_parts import Clock
 
 REGISTRY_HOST = "registry.example.test"
@@ -70,11 +70,15 @@ class RegistryParts:
     rule_set: RuleSet
 
     def route(self, name: str = NAME, *, is_guessed: bool = False, host: str = REGISTRY_HOST) -> Route:
-        found = route(self.rule_set, Repository.parse(f"{host}/{name}"))
+        found = self.route_by(self.rule_set, f"{host}/{name}")
         return replace(found, is_registry_guessed=is_guessed, chartproxy=PROXY_HOST)
 
+    def route_by(self, rules: RuleSet, name: str = f"{REGISTRY_HOST}/{NAME}") -> Route:
+        """A route as other rules, which came into force meanwhile, make it."""
+        return route(rules, Wanted(Repository.parse_with_port(name))).first
+
     def repository(self, name: str = NAME) -> UpstreamRepository:
-        return own_repository(self.upstreams, Target.parse(f"{REGISTRY_HOST}/{name}"))
+        return own_repository(self.upstreams, errand_to(f"{REGISTRY_HOST}/{name}", self.rule_set))
 
     async def fetch(self, tag: str, name: str = NAME) -> Fetched:
         found = await self.registry.find(self.route(name), tag)
@@ -88,7 +92,7 @@ class RegistryParts:
 async def registry_parts(*lines: str, limits: ListLimits | None = None) -> AsyncIterator[RegistryParts]:
     """Open the parts; ``lines`` are lines below ``upstreams:``."""
     rule_set = load_rules(f"version: 1\nupstreams:\n{''.join(lines)}")
-    upstreams = Upstreams(rule_set, Secrets(SECRETS))
+    upstreams = Upstreams(Secrets(SECRETS))
     dns, clock, memory, blobs = FakeDns(), Clock(), Memory(), MemoryBlobs()
     transports = Transports(dns)
     http = Http(upstreams, transports, HttpLimits(), monotonic=clock, now=clock)

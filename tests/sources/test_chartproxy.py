@@ -10,6 +10,7 @@ from gateway.oci.media_types import OCI_MANIFEST
 from gateway.oci.outcomes import Corrupt, Denied, Missing, MissingName, Skipped, Unavailable
 from gateway.oci.repository import Repository
 from gateway.oci.target import Target
+from gateway.rules.load import load_rules
 from gateway.rules.route import Route
 from gateway.sources.base import Comparable
 from tests.composed import HOST, upstream
@@ -218,6 +219,27 @@ async def test_a_name_too_long_for_the_proxy_and_a_route_without_one_are_left_ou
             assert not parts.proxy.is_troubled(route)
         assert parts.proxy.tells(_route(parts)) == [f"{fake.origin}/v2/{NAME}"]
     assert fake.count() == 0
+
+
+@pytest.mark.anyio
+async def test_a_target_whose_host_has_a_port_has_no_name_at_a_proxy(fake: FakeChartProxy) -> None:
+    ported = "ported.example.test:5000"
+    async with registry_parts(*_lines(fake), registry_at("https://reg.example.test", ported)) as parts:
+        route = parts.route("demo", host=ported)
+        assert str(route.target) == f"{ported}/demo"
+        with pytest.raises(Skipped, match="has no name for this"):
+            await parts.proxy.find(route, "1.0.0")
+    assert fake.count() == 0
+
+
+@pytest.mark.anyio
+async def test_the_proxy_is_asked_by_the_rules_that_name_it(fake: FakeChartProxy) -> None:
+    async with registry_parts(*_lines(fake)) as parts:
+        denied = f"version: 1\nupstreams:\n{registry_at(fake.origin, PROXY_HOST, deny='not from here')}"
+        other = replace(_route(parts), rules=load_rules(denied))
+        with pytest.raises(Skipped, match="not from here"):
+            await parts.proxy.find(other, "1.0.0")
+        assert (await parts.proxy.find(_route(parts), "1.0.0")).version == "1.0.0"
 
 
 @pytest.mark.anyio

@@ -91,10 +91,15 @@ def test_a_docker_login_is_read_anew_each_time(tmp_path: Path) -> None:
         secrets.login("ghcr.io")
 
 
+def told(secrets: Secrets, rule_set: RuleSet) -> list[str]:
+    """What is wrong, each with the keys that lead there."""
+    return [f"{'.'.join(one.keys)}: {one.message}" for one in verify(secrets, rule_set)]
+
+
 def test_without_a_docker_config_there_are_no_logins(tmp_path: Path) -> None:
     for secrets in (Secrets(), Secrets(docker_config=tmp_path), Secrets(docker_config=tmp_path / "none")):
         assert docker_logins(secrets) == frozenset()
-        assert verify(secrets, RuleSet()) == []
+        assert told(secrets, RuleSet()) == []
 
 
 def test_the_places_of_docker_logins_are_known_and_what_is_not_used_is_in_the_log(tmp_path: Path) -> None:
@@ -107,12 +112,12 @@ def test_the_places_of_docker_logins_are_known_and_what_is_not_used_is_in_the_lo
 
 
 def test_a_docker_config_that_cannot_be_used_is_told_at_start(tmp_path: Path) -> None:
-    (problem,) = verify(docker_config(tmp_path, "{"), RuleSet())
-    assert problem.startswith(f"DOCKER_CONFIG: the file {tmp_path}/config.json cannot be used: ")
+    (problem,) = told(docker_config(tmp_path, "{"), RuleSet())
+    assert problem.startswith(f": DOCKER_CONFIG: the file {tmp_path}/config.json cannot be used: ")
     (tmp_path / "config.json").unlink()
     (tmp_path / "config.json").mkdir()
-    (problem,) = verify(Secrets(docker_config=tmp_path), RuleSet())
-    assert problem.startswith(f"DOCKER_CONFIG: the file {tmp_path}/config.json cannot be read: ")
+    (problem,) = told(Secrets(docker_config=tmp_path), RuleSet())
+    assert problem.startswith(f": DOCKER_CONFIG: the file {tmp_path}/config.json cannot be read: ")
     with capture_logs() as logs:
         assert docker_logins(Secrets(docker_config=tmp_path)) == frozenset()
     assert [line["event"] for line in logs] == ["docker_config_unusable"]
@@ -121,35 +126,55 @@ def test_a_docker_config_that_cannot_be_used_is_told_at_start(tmp_path: Path) ->
 def test_a_rule_set_whose_secrets_are_all_there_has_no_problems(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("any")
     secrets = Secrets(ENVIRONMENT, tmp_path)
-    assert verify(secrets, rules(f"{BY_ENVIRONMENT[:-1]}, ca_file: ca.pem}}", "{ca_file: ca.pem}")) == []
+    assert told(secrets, rules(f"{BY_ENVIRONMENT[:-1]}, ca_file: ca.pem}}", "{ca_file: ca.pem}")) == []
 
 
 @pytest.mark.parametrize(
-    ("members", "egress", "told"),
+    ("members", "egress", "expected"),
     [
-        (BY_ENVIRONMENT, "{}", ["upstream a.example.org: the environment variable {1} is not set"]),
-        (BY_FILE, "{}", ["upstream a.example.org: the secret file {0}/password cannot be read: {2}"]),
-        ("{ca_file: ca.pem}", "{}", ["upstream a.example.org: there is no file {0}/ca.pem"]),
+        (
+            BY_ENVIRONMENT,
+            "{}",
+            [
+                f"upstreams.a.example.org.{key}_env: the environment variable {{1}}{name} is not set"
+                for key, name in (("username", "USER"), ("password", "PASSWORD"))
+            ],
+        ),
+        (
+            BY_FILE,
+            "{}",
+            [
+                f"upstreams.a.example.org.{key}_file: the secret file {{0}}/{name} cannot be read: {{2}}"
+                for key, name in (("username", "user"), ("password", "password"))
+            ],
+        ),
+        ("{ca_file: ca.pem}", "{}", ["upstreams.a.example.org.ca_file: there is no file {0}/ca.pem"]),
         (
             "{cert_file: c.pem, key_file: k.pem}",
             "{}",
-            [f"upstream a.example.org: there is no file {{0}}/{name}.pem" for name in "ck"],
+            [
+                f"upstreams.a.example.org.{key}: there is no file {{0}}/{key[0]}.pem"
+                for key in ("cert_file", "key_file")
+            ],
         ),
-        ("{}", "{ca_file: corp.pem}", ["egress: there is no file {0}/corp.pem"]),
+        ("{}", "{ca_file: corp.pem}", ["egress.ca_file: there is no file {0}/corp.pem"]),
     ],
 )
-def test_what_is_missing_is_told_at_start(members: str, egress: str, told: list[str], tmp_path: Path) -> None:
-    problems = verify(Secrets({}, tmp_path), rules(members, egress))
-    places = (tmp_path, "GATEWAY_SECRET_PASSWORD", "No such file or directory")
-    assert problems == [line.format(*places) for line in told]
+def test_what_is_missing_is_told_at_start(
+    members: str, egress: str, expected: list[str], tmp_path: Path
+) -> None:
+    problems = told(Secrets({}, tmp_path), rules(members, egress))
+    places = (tmp_path, "GATEWAY_SECRET_", "No such file or directory")
+    assert problems == [line.format(*places) for line in expected]
 
 
 @pytest.mark.parametrize(
     ("members", "egress"), [(BY_FILE, "{}"), ("{ca_file: a}", "{}"), ("{}", "{ca_file: a}")]
 )
 def test_a_file_without_a_folder_for_files_is_told_at_start(members: str, egress: str) -> None:
-    (problem,) = verify(Secrets({}), rules(members, egress))
-    assert problem.endswith("but GATEWAY_SECRETS_DIR is not set")
+    problems = told(Secrets({}), rules(members, egress))
+    assert problems
+    assert all(one.endswith("but GATEWAY_SECRETS_DIR is not set") for one in problems)
 
 
 def test_a_secret_is_in_no_representation_and_no_message(tmp_path: Path) -> None:

@@ -168,10 +168,11 @@ async def test_a_guard_that_is_off_is_found_out_at_start() -> None:
 
 
 NAMES = _words("""
-    127.0.0.1 10.0.0.1 169.254.169.254 100.100.100.200 metadata.google.internal localhost
-    kubernetes.default.svc printer.local a.localhost a.cluster.local 2130706433 0x7f.1 0177.0.0.1
-    127.1 0 private.example.org half.example.org nip.example.org empty.example.org
+    127.0.0.1 10.0.0.1 169.254.169.254 100.100.100.200 metadata.google.internal
+    kubernetes.default.svc printer.local a.localhost a.cluster.local 0x7f.1 0177.0.0.1
+    127.1 private.example.org half.example.org nip.example.org empty.example.org
 """)
+SHORT_NAMES = _words("localhost 2130706433 0 kubernetes")
 
 
 @pytest.mark.anyio
@@ -187,12 +188,13 @@ async def test_a_name_that_may_not_be_dialled_answers_as_one_that_does_not_exist
     )
     async with composed(tmp_path, "", dns) as gateway:
         before = await gateway.stored()
-        expected = await gateway.manifest("nowhere.example.org/x", "1.0.0")
-        assert (expected.status_code, expected.json()["errors"][0]["code"]) == (404, "NAME_UNKNOWN")
-        for name in NAMES:
-            got = await gateway.manifest(f"{name}/x", "1.0.0")
-            told = got.text.replace(name, "nowhere.example.org")
-            assert (got.status_code, told) == (404, expected.text), name
+        for nowhere, names in (("nowhere.example.org", NAMES), ("nowhere", SHORT_NAMES)):
+            expected = await gateway.manifest(f"{nowhere}/x", "1.0.0")
+            assert (expected.status_code, expected.json()["errors"][0]["code"]) == (404, "NAME_UNKNOWN")
+            for name in names:
+                got = await gateway.manifest(f"{name}/x", "1.0.0")
+                told = got.text.replace(name, nowhere)
+                assert (got.status_code, told) == (404, expected.text), name
         assert await gateway.stored() == before
     assert set(dns.asked) == {*dns.answers, "nowhere.example.org"}
 

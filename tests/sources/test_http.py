@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from gateway.oci.outcomes import Corrupt, Missing, Unavailable
-from gateway.oci.urls import HttpUrl
 from gateway.rules.load import load_rules
 from gateway.sources.credentials import Secrets
 from gateway.sources.egress import NameUnresolved
@@ -13,7 +12,7 @@ from gateway.sources.http import Http, HttpLimits
 from gateway.sources.transports import Transports
 from gateway.sources.upstreams import Upstreams
 from tests.composed import FakeDns, upstream
-from tests.sources.asking import TARGET, EveryoneMay, asking, fetched
+from tests.sources.asking import ERRAND, HOME, EveryoneMay, asking, errand_to, fetched
 from tests.sources.raw_server import Say, Script, answer, raw_server, saying
 
 pytestmark = pytest.mark.slow  # real files, sockets and processes
@@ -41,7 +40,7 @@ async def test_only_our_own_headers_are_sent_and_no_cookie_is_kept() -> None:
     said = answer(b"good", "Set-Cookie: session=1", "Set-Cookie: other=2; Path=/")
     async with raw_server(saying(said)) as server, asking() as http:
         await fetched(http, server.url())
-        async with http.get(server.url("/y"), TARGET, {"If-None-Match": '"a"'}) as got:
+        async with http.get(server.url("/y"), ERRAND, {"If-None-Match": '"a"'}) as got:
             assert got.status == 200
     own = {
         "host": f"127.0.0.1:{server.port}",
@@ -155,8 +154,8 @@ async def _redirected(location: str, dns: FakeDns) -> None:
         rule_set = load_rules(f"version: 1\nupstreams:\n{upstream(server.origin)}")
         transports = Transports(dns)
         try:
-            http = Http(Upstreams(rule_set, Secrets()), transports, HttpLimits())
-            await fetched(http, HttpUrl("https", "charts.example.test", 443, "/x"))
+            http = Http(Upstreams(Secrets()), transports, HttpLimits())
+            await fetched(http, HOME, errand=errand_to("charts.example.test/demo", rule_set))
         finally:
             await transports.close()
 

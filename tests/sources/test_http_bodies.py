@@ -9,7 +9,7 @@ import pytest
 
 from gateway.oci.outcomes import Corrupt, Unavailable
 from gateway.sources.http import HttpLimits
-from tests.sources.asking import TARGET, asking, fetched
+from tests.sources.asking import ERRAND, asking, fetched
 from tests.sources.raw_server import Say, answer, raw_server, saying
 
 pytestmark = pytest.mark.slow  # real sockets, seconds together
@@ -46,7 +46,7 @@ async def test_an_archive_comes_as_it_was_sent_whatever_its_coding_is_called() -
     async with (
         raw_server(saying(answer(packed, "Content-Encoding: x-gzip"))) as server,
         asking() as http,
-        http.get(server.url(), TARGET, {}) as got,
+        http.get(server.url(), ERRAND, {}) as got,
     ):
         assert b"".join([chunk async for chunk in got.chunks_as_sent(MIB)]) == packed
 
@@ -184,7 +184,7 @@ async def _validator(value: str) -> str | None:
     async with (
         raw_server(saying(head)) as server,
         asking() as http,
-        http.get(server.url(), TARGET, {}) as got,
+        http.get(server.url(), ERRAND, {}) as got,
     ):
         assert got.validator("last-modified") is None
         return got.validator("etag")

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.oci.outcomes import Corrupt, Missing, Outcome, Skipped, Unavailable
 from gateway.sources.http import Answer, Http, HttpLimits
-from tests.sources.asking import TARGET, Clock, EveryoneMay, asking
+from tests.sources.asking import ERRAND, Clock, EveryoneMay, asking
 from tests.sources.raw_server import RawServer, Say, answer, raw_server, saying
 
 pytestmark = pytest.mark.slow  # real sockets, seconds together
@@ -21,7 +21,7 @@ def chunked(body: bytes, *more: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
 
 
 async def pulled(http: Http, server: RawServer, size: int = len(BLOB)) -> tuple[bytes, int]:
-    async with http.get(server.url(), TARGET, {}) as got:
+    async with http.get(server.url(), ERRAND, {}) as got:
         got.require_ok("a blob")
         content = b"".join([chunk async for chunk in got.chunks_exact(size)])
         return content, got.bytes_received
@@ -96,7 +96,7 @@ async def test_where_it_breaks_off_is_known(said: bytes) -> None:
     async with (
         raw_server(saying(said)) as server,
         asking() as http,
-        http.get(server.url(), TARGET, {}) as got,
+        http.get(server.url(), ERRAND, {}) as got,
     ):
         with pytest.raises(Unavailable, match="broke off"):
             await _read(got, len(BLOB), received)
@@ -117,7 +117,7 @@ async def test_an_endless_blob_ends_at_the_first_byte_too_many() -> None:
             await say(b"1000\r\n%b\r\n" % bytes(4096))
 
     received: list[bytes] = []
-    async with raw_server(endless) as server, asking() as http, http.get(server.url(), TARGET, {}) as got:
+    async with raw_server(endless) as server, asking() as http, http.get(server.url(), ERRAND, {}) as got:
         with pytest.raises(Corrupt) as caught:
             await _read(got, 50_000, received)
     assert caught.value.reason == "too_large"
@@ -136,7 +136,7 @@ async def test_a_big_blob_may_take_hours_at_a_fair_pace_and_other_bodies_may_not
 
     async with raw_server(saying(answer(BLOB))) as server, asking(limits, clock=passing) as http:
         assert await pulled(http, server) == (BLOB, len(BLOB))
-        async with http.get(server.url(), TARGET, {}) as got:
+        async with http.get(server.url(), ERRAND, {}) as got:
             with pytest.raises(Unavailable, match="too slowly"):
                 assert [chunk async for chunk in got.chunks(len(BLOB))]
 
@@ -152,7 +152,7 @@ async def test_a_blob_below_the_least_pace_is_an_outage_and_trouble() -> None:
     async with raw_server(saying(answer(BLOB))) as server, asking(clock=passing) as http:
         with pytest.raises(Unavailable, match="too slowly"):
             await pulled(http, server)
-        assert http.is_troubled(server.url(), TARGET)
+        assert http.is_troubled(server.url(), ERRAND)
 
 
 @pytest.mark.anyio
@@ -168,7 +168,7 @@ async def test_a_range_begins_where_it_was_asked_to_or_at_the_beginning(said: by
     async with (
         raw_server(saying(said)) as server,
         asking() as http,
-        http.get(server.url(), TARGET, {"Range": "bytes=100-"}) as got,
+        http.get(server.url(), ERRAND, {"Range": "bytes=100-"}) as got,
     ):
         assert got.require_range(100, len(BLOB)) == start
         content = b"".join([chunk async for chunk in got.chunks_exact(len(BLOB) - start)])
@@ -191,7 +191,7 @@ async def test_another_range_is_refused(header: str) -> None:
     async with (
         raw_server(saying(said)) as server,
         asking() as http,
-        http.get(server.url(), TARGET, {}) as got,
+        http.get(server.url(), ERRAND, {}) as got,
     ):
         with pytest.raises(Corrupt) as caught:
             got.require_range(100, len(BLOB))
@@ -204,7 +204,7 @@ async def test_no_range_is_the_outcome_of_its_status(status: int, kind: type[Out
     async with (
         raw_server(saying(answer(status=status))) as server,
         asking() as http,
-        http.get(server.url(), TARGET, {}) as got,
+        http.get(server.url(), ERRAND, {}) as got,
     ):
         with pytest.raises(kind):
             got.require_range(100, len(BLOB))
@@ -219,7 +219,7 @@ async def test_a_head_is_all_that_comes_and_its_length_is_the_blobs() -> None:
     async with (
         raw_server(script) as server,
         asking(directory=EveryoneMay({server.origin: "Basic Zm9v"})) as http,
-        http.head(server.url(), TARGET, {"Accept": "a/b"}) as got,
+        http.head(server.url(), ERRAND, {"Accept": "a/b"}) as got,
     ):
         got.require_ok("a blob")
         assert (got.content_length, got.bytes_received, str(got.url)) == (
@@ -237,7 +237,7 @@ async def test_a_head_without_a_length_has_none() -> None:
     async with (
         raw_server(saying(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")) as server,
         asking() as http,
-        http.head(server.url(), TARGET, {}) as got,
+        http.head(server.url(), ERRAND, {}) as got,
     ):
         assert got.content_length is None
 
@@ -252,7 +252,7 @@ async def test_a_gateway_that_says_loop_in_a_header_is_skipped(
     async with raw_server(saying(said)) as server, asking() as http:
         for _ in range(4):  # for a gateway that answers so is well
             ask = http.get if method == "GET" else http.head
-            async with ask(server.url(), TARGET, {}) as got:
+            async with ask(server.url(), ERRAND, {}) as got:
                 with pytest.raises(Skipped if is_loop else Unavailable) as caught:
                     await got.require_ok_or_loop("x")
             if not is_loop:
@@ -285,7 +285,7 @@ async def test_a_gateway_that_says_loop_in_its_refusal_is_skipped(body: bytes, k
     async with (
         raw_server(saying(answer(body, status=502))) as server,
         asking() as http,
-        http.get(server.url(), TARGET, {}) as got,
+        http.get(server.url(), ERRAND, {}) as got,
     ):
         with pytest.raises(kind):
             await got.require_ok_or_loop("x")

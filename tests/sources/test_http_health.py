@@ -10,7 +10,7 @@ from gateway.oci.outcomes import Unavailable, UnknownHost
 from gateway.oci.urls import HttpUrl
 from gateway.sources.http import Http, HttpLimits
 from tests.composed import FakeDns
-from tests.sources.asking import HOME, TARGET, Clock, Mirrored, asking, fetched, outcome_of
+from tests.sources.asking import ERRAND, HOME, Clock, Mirrored, asking, fetched, outcome_of
 from tests.sources.raw_server import Say, Script, answer, black_hole, raw_server, saying
 
 pytestmark = pytest.mark.slow  # real sockets, seconds together
@@ -53,7 +53,7 @@ async def test_after_three_failures_nobody_asks_for_15_seconds_and_then_one_does
         assert len(server.heads) == 4
         clock.seconds += 15
         assert await fetched(http, server.url()) == b"good"
-        assert not http.is_troubled(server.url(), TARGET)
+        assert not http.is_troubled(server.url(), ERRAND)
 
 
 @pytest.mark.anyio
@@ -86,7 +86,7 @@ async def test_silence_is_met_once() -> None:
     async with raw_server(_silent) as server, asking(AT_ONCE) as http:
         assert isinstance(await outcome_of(http, server.url()), Unavailable)
         paused = await outcome_of(http, server.url())
-        assert http.is_troubled(server.url(), TARGET)
+        assert http.is_troubled(server.url(), ERRAND)
     assert isinstance(paused, Unavailable)
     assert paused.retry_after_seconds == 15
     assert len(server.heads) == 1
@@ -142,7 +142,7 @@ async def test_a_name_that_does_not_resolve_is_no_failure_of_a_host() -> None:
                 outcome = await outcome_of(http, HttpUrl("https", host, 443))
                 assert isinstance(outcome, UnknownHost)
                 assert outcome.is_refused == (host == "private.example.org")
-            assert http.is_troubled(HttpUrl("https", host, 443), TARGET)
+            assert http.is_troubled(HttpUrl("https", host, 443), ERRAND)
 
 
 @pytest.mark.anyio
@@ -199,7 +199,7 @@ async def test_who_says_when_is_asked_once_in_that_time(status: int, retry_after
                 assert outcome.retry_after_seconds == seconds
                 assert outcome.is_rate_limited == (status == 429)
             assert len(server.heads) == window
-            assert http.is_troubled(server.url(), TARGET)
+            assert http.is_troubled(server.url(), ERRAND)
             clock.seconds += seconds
         assert await fetched(http, server.url()) == b"good"
 
@@ -218,7 +218,7 @@ async def test_a_word_that_cannot_be_read_is_none(value: str) -> None:
 @pytest.mark.anyio
 async def test_an_origin_that_was_never_asked_is_in_no_trouble() -> None:
     async with asking() as http:
-        assert not http.is_troubled(HOME, TARGET)
+        assert not http.is_troubled(HOME, ERRAND)
 
 
 @pytest.mark.anyio
@@ -228,7 +228,7 @@ async def test_one_failure_is_trouble_until_an_answer_is_read_to_its_end() -> No
     async with raw_server(script) as server, asking() as http:
         for is_troubled in (True, False, True, True, False, True, False):
             await outcome_of(http, server.url())
-            assert http.is_troubled(server.url(), TARGET) == is_troubled
+            assert http.is_troubled(server.url(), ERRAND) == is_troubled
 
 
 @pytest.mark.anyio
@@ -245,7 +245,7 @@ async def test_a_wait_for_the_first_byte_that_nobody_with_a_copy_has_is_trouble(
         await _require_trouble_after_a_while(http, server.url(), clock)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        assert not http.is_troubled(server.url(), TARGET)
+        assert not http.is_troubled(server.url(), ERRAND)
 
 
 @pytest.mark.anyio
@@ -259,7 +259,7 @@ async def test_a_body_that_drips_is_no_better_than_silence() -> None:
     async with (
         raw_server(stalls) as server,
         asking(clock=clock) as http,
-        http.get(server.url(), TARGET, {}) as got,
+        http.get(server.url(), ERRAND, {}) as got,
     ):
         pieces = aiter(got.chunks(100))
         assert await anext(pieces) == b"x"
@@ -273,7 +273,7 @@ async def test_a_body_that_drips_is_no_better_than_silence() -> None:
 async def _require_trouble_after_a_while(http: Http, url: HttpUrl, clock: Clock) -> None:
     for elapsed, is_troubled in ((0.0, False), (2.4, False), (0.2, True)):
         clock.seconds += elapsed
-        assert http.is_troubled(url, TARGET) == is_troubled
+        assert http.is_troubled(url, ERRAND) == is_troubled
 
 
 @pytest.mark.anyio
@@ -282,8 +282,8 @@ async def test_a_transfer_at_a_fair_pace_is_no_trouble_however_long_it_takes() -
     async with (
         raw_server(saying(answer(bytes(1 << 20)))) as server,
         asking(clock=clock) as http,
-        http.get(server.url(), TARGET, {}) as got,
+        http.get(server.url(), ERRAND, {}) as got,
     ):
         async for _ in got.chunks(1 << 20):
             clock.seconds += 3  # ours, not upstream's
-            assert not http.is_troubled(server.url(), TARGET)
+            assert not http.is_troubled(server.url(), ERRAND)

@@ -8,7 +8,7 @@ from gateway.oci.outcomes import Missing, Unavailable, UnknownHost
 from gateway.oci.urls import HttpUrl
 from gateway.sources.http import HttpLimits
 from tests.composed import FakeDns
-from tests.sources.asking import HOME, TARGET, Mirrored, asking, fetched, outcome_of
+from tests.sources.asking import ERRAND, HOME, Mirrored, asking, fetched, outcome_of
 from tests.sources.raw_server import answer, black_hole, raw_server, saying
 
 pytestmark = pytest.mark.slow  # real sockets, seconds together
@@ -37,8 +37,8 @@ async def test_another_place_is_asked_where_the_first_one_is_dead_and_then_it_is
         asking(AT_ONCE, Mirrored([dead, server.url("/")])) as http,
     ):
         assert await fetched(http, HOME) == b"good"
-        assert not http.is_troubled(HOME, TARGET)
-        assert http.is_troubled(dead, TARGET)
+        assert not http.is_troubled(HOME, ERRAND)
+        assert http.is_troubled(dead, ERRAND)
         assert await fetched(http, HOME) == b"good"
         assert [head.split(" ")[1] for head in server.heads] == ["/x", "/x"]
 
@@ -113,7 +113,7 @@ async def test_with_all_places_in_trouble_the_last_ones_outcome_is_told() -> Non
         outcome = await outcome_of(http, HOME)
         assert isinstance(outcome, Unavailable)
         assert "502" in outcome.message
-        assert http.is_troubled(HOME, TARGET)
+        assert http.is_troubled(HOME, ERRAND)
 
 
 @pytest.mark.anyio

@@ -8,7 +8,7 @@ import pytest
 from gateway.oci.outcomes import Corrupt, Denied, Missing
 from gateway.sources.http import HttpLimits
 from gateway.sources.via import note_incoming
-from tests.sources.asking import HOME, TARGET, EveryoneMay, Mirrored, asking, fetched
+from tests.sources.asking import ERRAND, HOME, EveryoneMay, Mirrored, asking, fetched
 from tests.sources.raw_server import RawServer, Say, Script, answer, raw_server, saying
 
 pytestmark = pytest.mark.slow  # real sockets, seconds together
@@ -38,7 +38,7 @@ async def test_an_authorization_stands_in_place_of_the_destinations_own_also_aft
         asking(directory=EveryoneMay({server.origin: "Basic Zm9v"})) as http,
     ):
         for ask in (http.get, http.head):
-            async with ask(server.url(), TARGET, {}, authorization=TOKEN) as got:
+            async with ask(server.url(), ERRAND, {}, authorization=TOKEN) as got:
                 got.require_ok("x")
     assert sent(server) == [TOKEN] * 4
 
@@ -52,7 +52,7 @@ async def test_an_authorization_does_not_travel_and_does_not_come_back() -> None
         asking(directory=EveryoneMay({home.origin: "Basic Zm9v"})) as http,
     ):
         locations["/x"] = f"{away.origin}/there"
-        async with http.get(home.url(), TARGET, {}, authorization=TOKEN) as got:
+        async with http.get(home.url(), ERRAND, {}, authorization=TOKEN) as got:
             got.require_ok("x")
     assert sent(home) == [TOKEN, "Basic Zm9v"]
     assert sent(away) == [None]
@@ -64,7 +64,7 @@ async def test_every_mirror_of_a_place_is_that_place() -> None:
         raw_server(saying(answer(status=500))) as server,
         raw_server(saying(GOOD)) as other,
         asking(directory=Mirrored([server.url(), other.url()])) as http,
-        http.get(HOME, TARGET, {}, authorization=TOKEN) as got,
+        http.get(HOME, ERRAND, {}, authorization=TOKEN) as got,
     ):
         got.require_ok("x")
     assert sent(server) == sent(other) == [TOKEN]
@@ -80,7 +80,7 @@ async def test_what_was_got_anonymously_is_no_credential_of_ours(
         directory = EveryoneMay({} if own is None else {server.origin: own})
         async with (
             asking(directory=directory) as http,
-            http.get(server.url(), TARGET, {}, authorization=TOKEN) as got,
+            http.get(server.url(), ERRAND, {}, authorization=TOKEN) as got,
         ):
             with pytest.raises(kind):
                 got.require_ok("x")
@@ -91,11 +91,11 @@ async def test_what_was_got_anonymously_is_no_credential_of_ours(
 async def test_no_more_redirects_are_followed_than_may_be(follow: int, reason: str) -> None:
     async with raw_server(redirecting({"/x": "/y", "/y": "/z"})) as server, asking() as http:
         with pytest.raises(Corrupt) as caught:
-            async with http.get(server.url(), TARGET, {}, follow=follow):
+            async with http.get(server.url(), ERRAND, {}, follow=follow):
                 pass
         assert caught.value.reason == reason
         assert len(server.heads) == follow + 1
-        async with http.get(server.url("/z"), TARGET, {}, follow=0) as got:
+        async with http.get(server.url("/z"), ERRAND, {}, follow=0) as got:
             got.require_ok("x")
 
 
@@ -135,7 +135,7 @@ async def test_a_connection_that_was_closed_as_a_request_came_by_is_no_failure()
 @pytest.mark.anyio
 async def test_a_place_is_held_until_the_answer_is_done_with() -> None:
     async with raw_server(saying(GOOD)) as server, asking(HttpLimits(concurrency=1)) as http:
-        async with http.get(server.url(), TARGET, {}):
+        async with http.get(server.url(), ERRAND, {}):
             second = asyncio.create_task(fetched(http, server.url("/y")))
             for _ in range(20):
                 await asyncio.sleep(0)

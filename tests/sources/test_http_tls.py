@@ -12,7 +12,7 @@ import trustme
 from gateway.oci.outcomes import Unavailable
 from gateway.sources.http import HttpLimits
 from gateway.sources.transports import TlsFiles
-from tests.sources.asking import TARGET, EveryoneMay, asking, fetched, outcome_of
+from tests.sources.asking import ERRAND, EveryoneMay, asking, fetched, outcome_of
 from tests.sources.raw_server import answer, raw_server, resetting_server, saying
 
 pytestmark = pytest.mark.slow  # real sockets, seconds together
@@ -74,7 +74,7 @@ async def test_what_cannot_is_an_outage_that_counts(
             outcome = await outcome_of(http, server.url())
             assert isinstance(outcome, Unavailable)
             assert outcome.message == "no connection to 127.0.0.1"
-        assert http.is_troubled(server.url(), TARGET)
+        assert http.is_troubled(server.url(), ERRAND)
         paused = await outcome_of(http, server.url())
         assert isinstance(paused, Unavailable)
         assert paused.retry_after_seconds is not None

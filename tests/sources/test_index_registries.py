@@ -182,6 +182,20 @@ async def test_a_registry_that_trusts_the_repositorys_host_gets_its_credentials(
 
 
 @pytest.mark.anyio
+async def test_a_registry_on_a_port_is_signed_in_to_with_what_that_port_has(
+    repo: HelmRepo, signed_registry: FakeRegistry, tmp_path: Path
+) -> None:
+    list_at(repo, f"oci://{REGISTRY_HOST}:5000/{NAME}")
+    other = {"username_env": "GATEWAY_SECRET_USER", "password_env": "GATEWAY_SECRET_USER"}
+    more = _trusting(signed_registry, key=f"{REGISTRY_HOST}:5000", **_SIGNED)
+    more += registry_at(signed_registry.origin.replace("http", "https"), **other)
+    async with helm_parts(tmp_path, repo.url, more_upstreams=more, environment=_ENVIRONMENT) as parts:
+        fetched = await parts.fetch("1.0.0")
+        assert fetched.manifest.content == CHART.manifest
+    assert fetched.origin == f"oci://{REGISTRY_HOST}:5000/{NAME}:1.0.0"
+
+
+@pytest.mark.anyio
 async def test_a_registry_that_does_not_is_asked_as_a_stranger_asks(
     repo: HelmRepo, signed_registry: FakeRegistry, tmp_path: Path
 ) -> None:

@@ -1,17 +1,18 @@
 """Who is asked for tokens, and who of those sees our credentials: the inputs that others were caught by."""
 
 import base64
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from gateway.oci.outcomes import Corrupt, Unavailable
-from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
 from gateway.rules.load import load_rules
+from gateway.rules.model import RuleSet
 from gateway.sources.credentials import Secrets, docker_logins
 from gateway.sources.upstreams import Upstreams
+from tests.sources.asking import errand_to
 
 SIGNED_IN = "username_env: GATEWAY_SECRET_USER, password_env: GATEWAY_SECRET_USER"
 RULES = f"""
@@ -32,18 +33,27 @@ upstreams:
 BASIC = "Basic bWU6bWU="
 
 
-def upstreams(docker_config: Path | None = None) -> Upstreams:
+@dataclass(frozen=True, slots=True)
+class Realms:
+    """What some rules say of realms."""
+
+    upstreams: Upstreams
+    rule_set: RuleSet
+
+    def authorization(self, url: str, target: str) -> str | None:
+        return self.upstreams.realm_authorization(realm(url), errand_to(target, self.rule_set))
+
+    def require(self, url: str, target: str) -> None:
+        self.upstreams.require_realm(realm(url), errand_to(target, self.rule_set))
+
+
+def realms(docker_config: Path | None = None, rules: str = RULES) -> Realms:
     secrets = Secrets({"GATEWAY_SECRET_USER": "me"}, None, docker_config)
-    rule_set = load_rules(RULES)
-    return Upstreams(replace(rule_set, logins=docker_logins(secrets)), secrets)
+    return Realms(Upstreams(secrets), replace(load_rules(rules), logins=docker_logins(secrets)))
 
 
 def realm(text: str) -> HttpUrl:
     return parse_upstream_url(text)
-
-
-def authorization(url: str, target: str) -> str | None:
-    return upstreams().realm_authorization(realm(url), Target.parse(target))
 
 
 @pytest.mark.parametrize(
@@ -66,8 +76,9 @@ def authorization(url: str, target: str) -> str | None:
 def test_credentials_go_to_the_registry_itself_and_to_who_is_known_to_work_for_it(
     url: str, target: str
 ) -> None:
-    upstreams().require_realm(realm(url), Target.parse(target))
-    assert authorization(url, target) == BASIC
+    found = realms()
+    found.require(url, target)
+    assert found.authorization(url, target) == BASIC
 
 
 @pytest.mark.parametrize(
@@ -93,8 +104,9 @@ def test_credentials_go_to_the_registry_itself_and_to_who_is_known_to_work_for_i
     ],
 )
 def test_everyone_else_is_asked_anonymously(url: str, target: str) -> None:
-    upstreams().require_realm(realm(url), Target.parse(target))
-    assert authorization(url, target) is None
+    found = realms()
+    found.require(url, target)
+    assert found.authorization(url, target) is None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +130,7 @@ def test_everyone_else_is_asked_anonymously(url: str, target: str) -> None:
 )
 def test_a_realm_that_no_honest_registry_names_is_not_asked_at_all(url: str, target: str) -> None:
     with pytest.raises(Corrupt) as caught:
-        upstreams().require_realm(realm(url), Target.parse(target))
+        realms().require(url, target)
     assert caught.value.reason == "bad_realm"
 
 
@@ -153,28 +165,26 @@ def test_a_docker_login_is_credentials_too_and_those_in_the_rules_come_first(
     }
     auths = ", ".join(f'"{place}": {{"auth": "{_base64(one)}"}}' for place, one in entries.items())
     (tmp_path / "config.json").write_text(f'{{"auths": {{{auths}}}}}')
-    found = upstreams(tmp_path).realm_authorization(realm(url), Target.parse(target))
+    found = realms(tmp_path).authorization(url, target)
     assert found == (None if pair is None else f"Basic {_base64(pair)}")
 
 
 def test_a_login_that_has_gone_is_an_outage(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(f'{{"auths": {{"ghcr.io": {{"auth": "{_base64("me:1")}"}}}}}}')
-    found = upstreams(tmp_path)
+    found = realms(tmp_path)
     config.write_text("{}")
     with pytest.raises(Unavailable, match=r"the credentials for ghcr\.io cannot be read"):
-        found.realm_authorization(realm("https://ghcr.io/token"), Target.parse("ghcr.io/x/x"))
+        found.authorization("https://ghcr.io/token", "ghcr.io/x/x")
 
 
 def test_a_login_of_the_second_url_is_found_too(tmp_path: Path) -> None:
     upstream = "{urls: [https://one.corp, https://two.corp], token_hosts: [t.corp]}"
     rules = f"version: 1\nupstreams: {{a.example: {upstream}}}"
     (tmp_path / "config.json").write_text(f'{{"auths": {{"two.corp": {{"auth": "{_base64("me:2")}"}}}}}}')
-    secrets = Secrets(docker_config=tmp_path)
-    found = Upstreams(replace(load_rules(rules), logins=docker_logins(secrets)), secrets)
-    target = Target.parse("a.example/x")
-    assert found.realm_authorization(realm("https://t.corp/token"), target) == f"Basic {_base64('me:2')}"
-    assert found.realm_authorization(realm("https://one.corp/token"), target) is None
+    found = realms(tmp_path, rules)
+    assert found.authorization("https://t.corp/token", "a.example/x") == f"Basic {_base64('me:2')}"
+    assert found.authorization("https://one.corp/token", "a.example/x") is None
 
 
 def test_a_realm_on_another_port_is_dialled_where_a_key_lists_it() -> None:
@@ -184,11 +194,11 @@ upstreams:
   plain.example.org: {url: "http://10.0.0.5:5000", allow_private: true}
   10.0.0.5:5001: {url: "http://10.0.0.5:5001", allow_private: true, trusted_by: [plain.example.org]}
 """
-    found, target = Upstreams(load_rules(rules), Secrets()), Target.parse("plain.example.org/x")
-    (listed,) = found.destinations(realm("http://10.0.0.5:5001/token"), target)
+    found, errand = Upstreams(Secrets()), errand_to("plain.example.org/x", load_rules(rules))
+    (listed,) = found.destinations(realm("http://10.0.0.5:5001/token"), errand)
     assert (str(listed.url), listed.may_be_private) == ("http://10.0.0.5:5001/token", True)
     with pytest.raises(Corrupt, match="only https on port 443"):
-        found.destinations(realm("http://10.0.0.5:5002/token"), target)
+        found.destinations(realm("http://10.0.0.5:5002/token"), errand)
 
 
 def _base64(pair: str) -> str:

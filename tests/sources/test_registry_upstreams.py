@@ -1,17 +1,19 @@
 """Where registries are dialled: several urls, names of Docker Hub, docker logins, neighbours on one host."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.oci.outcomes import Denied
-from gateway.oci.target import Target
 from gateway.oci.urls import parse_upstream_url
 from gateway.rules.load import load_rules
+from gateway.rules.route import Errand
 from gateway.sources.credentials import Secrets, docker_logins
 from gateway.sources.transports import Destination
 from gateway.sources.upstreams import Upstreams
+from tests.sources.asking import errand_to
 
 SIGNED_IN = "username_env: GATEWAY_SECRET_USER, password_env: GATEWAY_SECRET_USER"
 BASIC = "Basic bWU6bWU="
@@ -29,17 +31,23 @@ upstreams:
 """
 
 
-def upstreams(rules: str) -> Upstreams:
-    return Upstreams(load_rules(rules), Secrets({"GATEWAY_SECRET_USER": "me"}))
+UPSTREAMS = Upstreams(Secrets({"GATEWAY_SECRET_USER": "me"}))
+
+
+def errand(target: str, rules: str = REGISTRIES) -> Errand:
+    return errand_to(target, load_rules(rules))
+
+
+def destinations(url: str, target: str, rules: str) -> Sequence[Destination]:
+    return UPSTREAMS.destinations(parse_upstream_url(url), errand(target, rules))
 
 
 def dialled(url: str, target: str, rules: str) -> list[str]:
-    found = upstreams(rules).destinations(parse_upstream_url(url), Target.parse(target))
-    return [str(each.url) for each in found]
+    return [str(each.url) for each in destinations(url, target, rules)]
 
 
 def destination(url: str, target: str, rules: str) -> Destination:
-    return upstreams(rules).destinations(parse_upstream_url(url), Target.parse(target))[0]
+    return destinations(url, target, rules)[0]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +63,7 @@ def destination(url: str, target: str, rules: str) -> Destination:
     ],
 )
 def test_a_target_has_a_place_at_a_registry(target: str, base: str, name: str) -> None:
-    found = upstreams(REGISTRIES).registry(Target.parse(target))
+    found = UPSTREAMS.registry(errand(target))
     assert (str(found.base), found.name) == (base, name)
 
 
@@ -115,11 +123,10 @@ def test_a_url_below_a_key_or_the_first_url_is_asked_at_each_in_order(
 
 
 def test_the_place_at_a_registry_is_asked_with_what_the_upstream_has() -> None:
-    found = upstreams(REGISTRIES)
-    target = Target.parse("corp.example/team/app")
-    place = found.registry(target)
+    own = errand("corp.example/team/app")
+    place = UPSTREAMS.registry(own)
     for url in (f"{place.base}{place.name}/manifests/1", f"{place.base}", "https://reg.corp:5000/elsewhere"):
-        (each,) = found.destinations(parse_upstream_url(url), target)
+        (each,) = UPSTREAMS.destinations(parse_upstream_url(url), own)
         assert (str(each.url), each.name) == (url, "corp.example/team")
         assert (each.authorization, each.may_be_private) == (BASIC, True)
 
@@ -141,7 +148,7 @@ def test_the_place_at_a_registry_is_asked_with_what_the_upstream_has() -> None:
 def test_the_credentials_of_a_registry_are_for_its_own_targets(
     url: str, target: str, authorization: str | None
 ) -> None:
-    found = upstreams(REGISTRIES).destinations(parse_upstream_url(url), Target.parse(target))
+    found = destinations(url, target, REGISTRIES)
     assert {each.authorization for each in found} == {authorization}
 
 
@@ -158,7 +165,7 @@ def test_what_is_denied_is_denied_to_its_neighbours_and_to_registries_too(
     url: str, target: str, message: str
 ) -> None:
     with pytest.raises(Denied, match=message):
-        upstreams(REGISTRIES).destinations(parse_upstream_url(url), Target.parse(target))
+        destinations(url, target, REGISTRIES)
 
 
 NO_RULES = "version: 1"
@@ -175,10 +182,10 @@ def test_docker_hub_is_dialled_at_its_registry_and_called_by_its_name(rules: str
 
 def test_docker_hub_moved_by_a_url_is_dialled_there() -> None:
     rules = 'version: 1\nupstreams: {docker.io: {url: "https://mirror.corp/hub"}}'
-    target = Target.parse("docker.io/library/nginx")
-    place = upstreams(rules).registry(target)
+    target = "docker.io/library/nginx"
+    place = UPSTREAMS.registry(errand(target, rules))
     assert f"{place.base}{place.name}" == "https://mirror.corp/v2/hub/library/nginx"
-    assert dialled(f"{place.base}{place.name}/tags/list", str(target), rules) == [
+    assert dialled(f"{place.base}{place.name}/tags/list", target, rules) == [
         "https://mirror.corp/v2/hub/library/nginx/tags/list"
     ]
 
@@ -192,11 +199,18 @@ def test_docker_hub_has_to_be_listed_and_may_be_denied_by_its_name() -> None:
             dialled(url, target, f"version: 1\n{closed}")
 
 
-def with_logins(folder: Path, rules: str, *places: str) -> Upstreams:
+def with_logins(folder: Path, rules: str, *places: str) -> Callable[[str, str], str | None]:
+    """What goes along to a URL for a target, where docker is signed in to these places."""
     auths = ", ".join(f'"{place}": {{"auth": "bWU6bWU="}}' for place in places)
     (folder / "config.json").write_text(f'{{"auths": {{{auths}}}}}')
     secrets = Secrets({"GATEWAY_SECRET_USER": "you"}, None, folder)
-    return Upstreams(replace(load_rules(rules), logins=docker_logins(secrets)), secrets)
+    rule_set = replace(load_rules(rules), logins=docker_logins(secrets))
+    found = Upstreams(secrets)
+
+    def authorization(url: str, target: str) -> str | None:
+        return found.destinations(parse_upstream_url(url), errand_to(target, rule_set))[0].authorization
+
+    return authorization
 
 
 @pytest.mark.parametrize(
@@ -212,15 +226,17 @@ def with_logins(folder: Path, rules: str, *places: str) -> Upstreams:
         ("https://one.corp/v2/a/app/tags/list", "moved.example/app", "Basic eW91OnlvdQ=="),
         ("https://r.corp:5000/v2/p/app/tags/list", "key.example/app", BASIC),
         ("https://r.corp:5000/p/index.yaml", "key.example/app", None),
+        ("https://ported.example:5000/v2/app/tags/list", "ported.example:5000/app", BASIC),
+        ("https://ported.example:5000/v2/app/tags/list", "ported.example/app", None),
     ],
 )
 def test_a_docker_login_goes_to_its_registry_for_the_targets_there(
     url: str, target: str, authorization: str | None, tmp_path: Path
 ) -> None:
-    rules = f'{REGISTRIES}  key.example: {{url: "https://r.corp:5000/p"}}\n'
-    logins = ("ghcr.io/org", "https://index.docker.io/v1/", "one.corp", "r.corp:5000")
-    found = with_logins(tmp_path, rules, *logins)
-    assert found.destinations(parse_upstream_url(url), Target.parse(target))[0].authorization == authorization
+    rules = f'{REGISTRIES}  key.example: {{url: "https://r.corp:5000/p"}}\n  ported.example:5000: {{}}\n'
+    places = ("ghcr.io/org", "one.corp", "r.corp:5000", "ported.example:5000")
+    logins = ("https://index.docker.io/v1/", *places)
+    assert with_logins(tmp_path, rules, *logins)(url, target) == authorization
 
 
 def test_an_upstream_with_credentials_of_its_own_never_uses_a_docker_login(tmp_path: Path) -> None:
@@ -230,10 +246,9 @@ upstreams:
   own.example: {{url: "https://shared.corp/a", {SIGNED_IN}}}
   friend.example: {{url: "https://shared.corp/b", trusted_by: [own.example]}}
 """
-    found = with_logins(tmp_path, rules, "shared.corp")
-    url = parse_upstream_url("https://shared.corp/v2/b/x/tags/list")
-    assert found.destinations(url, Target.parse("own.example/x"))[0].authorization is None
-    assert found.destinations(url, Target.parse("friend.example/x"))[0].authorization == BASIC
+    authorization = with_logins(tmp_path, rules, "shared.corp")
+    assert authorization("https://shared.corp/v2/b/x/tags/list", "own.example/x") is None
+    assert authorization("https://shared.corp/v2/b/x/tags/list", "friend.example/x") == BASIC
 
 
 NEIGHBOURS = f"""

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from gateway.oci.outcomes import Corrupt, Denied, Outcome, Unavailable, UnknownHost
-from gateway.oci.target import Target
 from gateway.oci.urls import parse_upstream_url
 from gateway.rules.load import load_rules
+from gateway.rules.route import Errand
 from gateway.sources.credentials import Secrets
 from gateway.sources.transports import Destination, TlsFiles
 from gateway.sources.upstreams import Upstreams
+from tests.sources.asking import errand_to
 
 SIGNED_IN = "username_env: GATEWAY_SECRET_USER, password_env: GATEWAY_SECRET_USER"
 RULES = f"""
@@ -30,12 +31,16 @@ upstreams:
 BASIC = "Basic bWU6bWU="
 
 
-def upstreams(rules: str = RULES, folder: Path | None = None) -> Upstreams:
-    return Upstreams(load_rules(rules), Secrets({"GATEWAY_SECRET_USER": "me"}, folder))
+def upstreams(folder: Path | None = None) -> Upstreams:
+    return Upstreams(Secrets({"GATEWAY_SECRET_USER": "me"}, folder))
+
+
+def errand(target: str, rules: str = RULES) -> Errand:
+    return errand_to(target, load_rules(rules))
 
 
 def destination(url: str, target: str, rules: str = RULES) -> Destination:
-    return upstreams(rules).destinations(parse_upstream_url(url), Target.parse(target))[0]
+    return upstreams().destinations(parse_upstream_url(url), errand(target, rules))[0]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,7 @@ def destination(url: str, target: str, rules: str = RULES) -> Destination:
     ],
 )
 def test_a_target_has_a_home(target: str, home: str) -> None:
-    assert str(upstreams().home(Target.parse(target))) == home
+    assert str(upstreams().home(errand(target))) == home
 
 
 @pytest.mark.parametrize(
@@ -175,22 +180,22 @@ def test_a_place_that_only_looks_like_a_listed_one_may_not(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "offline",
+    ("offline", "rules"),
     [
-        Upstreams(load_rules(RULES), Secrets(), is_offline=True),
-        Upstreams(load_rules("version: 1\negress: {mode: offline}\n"), Secrets()),
+        (Upstreams(Secrets(), is_offline=True), RULES),
+        (Upstreams(Secrets()), "version: 1\negress: {mode: offline}\n"),
     ],
 )
-def test_offline_nobody_is_dialled_whoever_it_is(offline: Upstreams) -> None:
+def test_offline_nobody_is_dialled_whoever_it_is(offline: Upstreams, rules: str) -> None:
     for url in ("https://a.example.org/x", "https://denied.example.org/x", "https://corp.example.org/x"):
         with pytest.raises(Unavailable, match="offline"):
-            offline.destinations(parse_upstream_url(url), Target.parse("corp.example.org/x"))
+            offline.destinations(parse_upstream_url(url), errand("corp.example.org/x", rules))
 
 
 def test_where_private_networks_are_allowed_they_are_for_everyone_and_credentials_are_not() -> None:
-    lenient = Upstreams(load_rules(RULES), Secrets({"GATEWAY_SECRET_USER": "me"}), may_dial_private=True)
+    lenient = Upstreams(Secrets({"GATEWAY_SECRET_USER": "me"}), may_dial_private=True)
     for url in ("https://a.example.org/x", "https://corp.example.org/x"):
-        found = lenient.destinations(parse_upstream_url(url), Target.parse("a.example.org/x"))[0]
+        found = lenient.destinations(parse_upstream_url(url), errand("a.example.org/x"))[0]
         assert (found.may_be_private, found.authorization) == (True, None)
 
 
@@ -200,11 +205,11 @@ version: 1
 egress: {ca_file: corp.pem}
 upstreams: {tls.example.org: {ca_file: its.pem, cert_file: c.pem, key_file: k.pem}, plain.example.org: {}}
 """
-    found = upstreams(rules, tmp_path)
+    found = upstreams(tmp_path)
 
     def tls_of(place: str, target: str) -> TlsFiles:
         url = parse_upstream_url(f"https://{place}/x")
-        return found.destinations(url, Target.parse(f"{target}/x"))[0].tls
+        return found.destinations(url, errand(f"{target}/x", rules))[0].tls
 
     own = TlsFiles(tmp_path / "its.pem", tmp_path / "c.pem", tmp_path / "k.pem")
     assert tls_of("tls.example.org", "tls.example.org") == own
@@ -218,10 +223,70 @@ def test_a_secret_that_has_gone_while_we_run_is_an_outage_that_does_not_say_wher
 ) -> None:
     rules = "version: 1\nupstreams: {a.example.org: {username_file: user, password_file: user}}\n"
     with pytest.raises(Unavailable, match=r"the credentials for a\.example\.org cannot be read") as caught:
-        upstreams(rules, tmp_path).destinations(
-            parse_upstream_url("https://a.example.org/x"), Target.parse("a.example.org/x")
+        upstreams(tmp_path).destinations(
+            parse_upstream_url("https://a.example.org/x"), errand("a.example.org/x", rules)
         )
     assert str(tmp_path) not in caught.value.message
+
+
+PORTED = f"""
+version: 1
+upstreams:
+  reg.example.org: {{{SIGNED_IN}, allow_private: true}}
+  reg.example.org:5000: {{url: "http://10.0.0.5:5000/prefix", token_env: GATEWAY_SECRET_USER}}
+  reg.example.org:8443/team: {{}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "key", "home", "place"),
+    [
+        (
+            "reg.example.org:5000/app",
+            "reg.example.org:5000",
+            "http://10.0.0.5:5000/prefix/",
+            "http://10.0.0.5:5000/v2/prefix/app",
+        ),
+        (
+            "reg.example.org:5000/a/app",
+            "reg.example.org:5000",
+            "http://10.0.0.5:5000/prefix/a/",
+            "http://10.0.0.5:5000/v2/prefix/a/app",
+        ),
+        (
+            "reg.example.org:8443/team/a/app",
+            "reg.example.org:8443/team",
+            "https://reg.example.org:8443/team/a/",
+            "https://reg.example.org:8443/v2/team/a/app",
+        ),
+    ],
+)
+def test_a_target_whose_host_has_a_port_lies_where_the_key_with_that_port_says(
+    target: str, key: str, home: str, place: str
+) -> None:
+    asked = errand(target, PORTED)
+    found = upstreams().registry(asked)
+    assert str(upstreams().home(asked)) == home
+    assert f"{found.base}{found.name}" == place
+    for url in (f"{home}index.yaml", f"{place}/tags/list"):
+        (own,) = upstreams().destinations(parse_upstream_url(url), asked)
+        assert (str(own.url), own.name, own.is_own) == (url, key, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "authorization", "may_be_private"),
+    [
+        ("https://reg.example.org:5000/v2/app/x", "reg.example.org:5000/app", "Bearer me", False),
+        ("https://reg.example.org:5000/v2/app/x", "reg.example.org/app", None, False),
+        ("https://reg.example.org/v2/app/x", "reg.example.org:5000/app", None, False),
+        ("https://reg.example.org/v2/app/x", "reg.example.org/app", BASIC, True),
+    ],
+)
+def test_a_host_with_a_port_and_the_host_without_share_nothing(
+    url: str, target: str, authorization: str | None, may_be_private: bool
+) -> None:
+    found = destination(url, target, PORTED)
+    assert (found.authorization, found.may_be_private) == (authorization, may_be_private)
 
 
 def test_clients_are_told_the_name_in_the_rules_not_the_place_behind_it() -> None:

@@ -15,6 +15,8 @@ from gateway.store.generation_notified import NotifiedGeneration
 from gateway.store.locks import FileLocks
 from gateway.store.locks_postgres import PostgresLocks
 from tests.postgres import Cluster
+from tests.store.test_engine import pragma
+from tests.store.test_schema import ALL
 
 pytestmark = pytest.mark.slow  # real files, sockets and processes
 
@@ -49,7 +51,7 @@ def test_the_first_one_in_sweeps_and_migrates(tmp_path: Path) -> None:
     orphan.parent.mkdir(parents=True)
     orphan.touch()
     data_dir = DataDir(tmp_path)
-    assert list(data_dir.prepare(never)) == ["0001", "0002"]
+    assert list(data_dir.prepare(never)) == ALL
     assert data_dir.catalog.is_file()
     assert not orphan.exists()
     data_dir.close()
@@ -102,7 +104,7 @@ def test_a_catalog_that_has_to_be_migrated_waits_for_the_end_of_whoever_uses_it(
         assert not data_dir.catalog.exists()
         holder.kill()
         holder.wait()
-        assert list(data_dir.prepare(never)) == ["0001", "0002"]
+        assert list(data_dir.prepare(never)) == ALL
         data_dir.close()
     assert sum(waits) == pytest.approx(300, abs=0.2)
 
@@ -118,7 +120,7 @@ def test_one_that_prepares_is_waited_for(tmp_path: Path) -> None:
                 holder.wait()
 
         data_dir = DataDir(tmp_path)
-        assert list(data_dir.prepare(sleep)) == ["0001", "0002"]  # it was killed: the work is ours
+        assert list(data_dir.prepare(sleep)) == ALL  # it was killed: the work is ours
         data_dir.close()
     assert len(waits) == 3
 
@@ -162,7 +164,7 @@ def test_a_catalog_on_a_server_is_migrated_there_and_the_directory_is_locked_and
     orphan.parent.mkdir(parents=True)
     orphan.touch()
     first, second = DataDir(tmp_path, url), DataDir(tmp_path, url)
-    assert list(first.prepare(never)) == ["0001", "0002"]
+    assert list(first.prepare(never)) == ALL
     assert list(second.prepare(never)) == []
     assert first.database == str(url)
     assert not first.catalog.exists()
@@ -182,8 +184,19 @@ def test_what_is_opened_is_of_the_kind_that_the_database_has(
     assert isinstance(here.open_generation(), MappedGeneration)
     generation = there.open_generation()
     assert isinstance(generation, NotifiedGeneration)
-    assert here.open_engines().reader.dialect.name == "sqlite"
-    assert there.open_engines().reader.dialect.name == "postgresql"
+    for opened in (here.open_engines(), here.open_rule_engines()):
+        assert opened.reader.dialect.name == "sqlite"
+    for opened in (there.open_engines(), there.open_rule_engines()):
+        assert opened.reader.dialect.name == "postgresql"
     generation.close()
     here.close()
     there.close()
+
+
+def test_what_no_power_cut_may_take_back_is_synced_as_it_is_written(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path)
+    data_dir.prepare(never)
+    engines = data_dir.open_rule_engines()
+    assert (pragma(engines.writer, "synchronous"), pragma(engines.reader, "synchronous")) == (2, 2)
+    engines.dispose()
+    data_dir.close()

@@ -18,6 +18,8 @@ from tests.store.tracing import require_strace
 
 pytestmark = pytest.mark.slow  # real files, sockets and processes
 
+ALL = ["0001", "0002", "0003"]
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -40,7 +42,7 @@ def dump(path: Path) -> str:
 
 
 def test_migrations_make_the_tables_that_the_code_knows(path: Path) -> None:
-    assert list(migrate_sqlite(path)) == ["0001", "0002"]
+    assert list(migrate_sqlite(path)) == ALL
     assert differences(create_engine(f"sqlite:///{path}")) == []
 
 
@@ -58,11 +60,12 @@ def test_what_an_older_catalog_holds_came_from_helm(path: Path) -> None:
         """
         ALTER TABLE rights DROP COLUMN source;
         DROP TABLE tag_lists; DROP TABLE registries; DROP TABLE flight_failures;
+        DROP TABLE rule_revisions; DROP TABLE rule_troubles; DROP TABLE tag_targets;
         UPDATE alembic_version SET version_num = '0001';
         INSERT INTO rights (target, variant, digest) VALUES ('a.example/b', 'plain', 'sha256:c');
         """
     )
-    assert list(migrate_sqlite(path)) == ["0002"]
+    assert list(migrate_sqlite(path)) == ALL[1:]
     assert connection.execute("SELECT source FROM rights").fetchall() == [("helm",)]
     connection.close()
 

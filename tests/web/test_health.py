@@ -13,7 +13,8 @@ pytestmark = pytest.mark.anyio
 
 
 def app_of(readiness: Iterator[bool]) -> Starlette:
-    return Starlette(routes=health_routes("1.2.3", lambda: next(readiness)))
+    routes = health_routes("1.2.3", lambda: next(readiness), lambda: {"revision": 7, "trouble": None})
+    return Starlette(routes=routes)
 
 
 async def test_alive_is_answered_whether_ready_or_not() -> None:

@@ -122,7 +122,8 @@ def test_a_prefix_and_a_name_are_one_name_and_as_long_as_one() -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("a:1", ErrorCode.NAME_UNKNOWN),
+        ("a:b", ErrorCode.NAME_UNKNOWN),
+        ("A:1", ErrorCode.NAME_INVALID),
         ("A", ErrorCode.NAME_INVALID),
         ("", ErrorCode.NAME_INVALID),
         ("a/..", ErrorCode.NAME_INVALID),

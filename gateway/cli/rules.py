@@ -1,0 +1,149 @@
+"""``gateway rules``: check a rules file; look at the revisions of the rules, and go back to one."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import click
+
+from gateway.cli import revisions
+from gateway.cli.options import as_json, with_settings
+from gateway.logs import configure_logs
+from gateway.rule_revisions import RuleReader
+from gateway.rules.load import load_rules
+from gateway.rules.model import RuleSet
+from gateway.rules.problems import MAX_PROBLEMS, Problem, RulesError
+from gateway.rules.tree import MAX_SIZE_BYTES
+from gateway.rules.warnings import warn
+from gateway.settings import Settings
+from gateway.settings_values import LogLevel
+from gateway.sources.credentials import Secrets
+
+_STDIN: Final = "-"
+
+
+class FileUnreadable(Exception):
+    """The file that should be checked cannot be read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What came out; ``rule_set`` is None where there are errors."""
+
+    file: str
+    rule_set: RuleSet | None
+    errors: Sequence[Problem] = ()
+    warnings: Sequence[Problem] = ()
+
+
+@click.group("rules")
+def command() -> None:
+    """Check a rules file; look at the revisions of the rules, and go back to one."""
+
+
+for verb in (revisions.show, revisions.history, revisions.rollback):
+    command.add_command(verb)
+
+
+@command.command("check")
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--secrets",
+    "is_looked_up",
+    is_flag=True,
+    help="look up what the file names too, as a server here would: secrets, certificates, PUBLIC_URL",
+)
+@as_json
+@with_settings
+def check(settings: Settings, file: str, is_looked_up: bool, is_json: bool) -> None:
+    """Tell every mistake in a rules file.
+
+    Its tests are run too. FILE may be - for standard input. Exit code 1 where there is a mistake, 0 where
+    there are warnings at the most. Nobody is asked, and nothing is changed.
+    """
+    name = "stdin" if file == _STDIN else click.format_filename(file)
+    content = _read(file, name)
+    reader = _reader(settings) if is_looked_up else None
+    checked = _checked(content, name, reader)
+    click.echo(json.dumps(_facts(checked), indent=2) if is_json else "\n".join(_lines(checked)))
+    if checked.errors:
+        sys.exit(1)
+
+
+def _read(file: str, name: str) -> bytes:
+    """As much as is told apart from what is too much."""
+    limit = MAX_SIZE_BYTES + 1
+    try:
+        if file == _STDIN:
+            return sys.stdin.buffer.read(limit)
+        with Path(file).open("rb") as stream:
+            return stream.read(limit)
+    except OSError as error:
+        raise FileUnreadable(f"{name} cannot be read: {error.strerror}") from error
+
+
+def _reader(settings: Settings) -> RuleReader:
+    configure_logs(LogLevel.ERROR, settings.log_format)
+    secrets = Secrets(settings.secrets, settings.secrets_dir, settings.docker_config)
+    return RuleReader(secrets, None if settings.public_url is None else settings.public_url.authority)
+
+
+def _checked(content: bytes, name: str, reader: RuleReader | None) -> _Checked:
+    try:
+        rule_set = load_rules(content, name) if reader is None else reader.read(content, name)
+    except RulesError as error:
+        return _Checked(name, None, error.problems)
+    return _Checked(name, rule_set, warnings=warn(rule_set, name))
+
+
+def _lines(checked: _Checked) -> Iterator[str]:
+    yield from map(str, checked.errors)
+    yield from (str(_marked(problem)) for problem in checked.warnings)
+    yield ", ".join(_sums(checked))
+
+
+def _marked(problem: Problem) -> Problem:
+    return replace(problem, key_path=f"warning: {problem.key_path}".removesuffix(": "))
+
+
+def _sums(checked: _Checked) -> Iterator[str]:
+    rules = checked.rule_set
+    if rules is None:
+        yield _counted(len(checked.errors), "error")
+        if len(checked.errors) >= MAX_PROBLEMS:
+            yield "and perhaps more: it was not read further"
+        return
+    yield _counted(len(rules.rules), "rule")
+    yield _counted(len(rules.upstreams), "upstream")
+    yield f"{_counted(len(rules.tests), 'test')}{' passed' if rules.tests else ''}"
+    if checked.warnings:
+        yield _counted(len(checked.warnings), "warning")
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count or 'no'} {word}{'' if count == 1 else 's'}"
+
+
+def _facts(checked: _Checked) -> dict[str, object]:
+    rules = checked.rule_set
+    return {
+        "file": checked.file,
+        "errors": [_problem(problem) for problem in checked.errors],
+        "warnings": [_problem(problem) for problem in checked.warnings],
+        "rules": None if rules is None else len(rules.rules),
+        "upstreams": None if rules is None else len(rules.upstreams),
+        "tests": None if rules is None else len(rules.tests),
+    }
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    return {
+        "line": problem.line,
+        "column": problem.column,
+        "key": problem.key_path,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
