@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from gateway.cli.options import with_settings
+from gateway.cli.options import with_settings, with_settings_but
 from gateway.settings import SETTINGS, Settings
 from gateway.settings_values import LogLevel
 
@@ -120,6 +120,20 @@ def test_a_secret_of_the_rules_is_handed_on_and_is_no_setting() -> None:
     settings = Probe().settings_of(GATEWAY_SECRET_NEXUS="S3CR3T")
     assert settings.secrets["GATEWAY_SECRET_NEXUS"] == "S3CR3T"
     assert "NEXUS" not in "".join(settings.given)
+
+
+def test_a_command_may_have_a_flag_of_its_own_in_place_of_a_settings() -> None:
+    given: list[tuple[str, str]] = []
+
+    @click.command()
+    @click.option("--host", default="")
+    @with_settings_but("HOST")
+    def command(settings: Settings, host: str) -> None:
+        given.append((settings.host, host))
+
+    cleared: dict[str, str | None] = {row.variable: None for row in SETTINGS}
+    result = CliRunner().invoke(command, ["--host", "a.example.test"], env={**cleared, "GATEWAY_HOST": "::1"})
+    assert (result.exit_code, given) == (0, [("::1", "a.example.test")])
 
 
 def test_help_tells_every_flag_with_its_default() -> None:

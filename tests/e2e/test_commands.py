@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 UPSTREAM = "charts.example.test/stable"
 DEMO = make_chart("demo", "1.2.3", {"values.yaml": b"a: 1\n"})
 BUILD = make_chart("demo", "1.0.0+build.5")
-COMMANDS = ("serve", "demo", "pull", "explain", "list", "migrate")
+COMMANDS = ("serve", "demo", "pull", "explain", "list", "rules", "migrate")
 
 
 @pytest.fixture
@@ -99,17 +99,18 @@ def test_list_tells_what_is_held(site: Site, repo: HelmRepo) -> None:
 
 def test_explain_asks_nobody_and_tells_target_chain_and_what_is_held(site: Site, repo: HelmRepo) -> None:
     text = site.run("explain", f"{UPSTREAM}/demo").require_ok()
-    assert "rule      none: the name is its own target" in text
+    assert "rules     there are none: the name is its own target" in text
     assert f"target    {UPSTREAM}/demo" in text
-    assert f"upstream  {UPSTREAM}\npolicy    fresh 5m, recheck 1d, stale forever, missing 30s" in text
+    assert f"upstream  {UPSTREAM} (line 4): kind helm, may lie on a private network, anonymous" in text
+    assert "policy    built in: fresh_for 5m, recheck_for 1d, stale_for forever, missing_for 30s" in text
     assert "access" not in text
-    assert f"asks      helm: {repo.url}/index.yaml" in text
-    assert "cached    nothing" in text
+    assert f"asks      1. helm  {repo.url}/index.yaml" in text
+    assert "cached    nothing of it" in text
     assert repo.requests == []
     digest = json.loads(site.run("pull", f"{UPSTREAM}/demo:1.2.3", "--json").require_ok())["digest"]
-    told = json.loads(site.run("explain", f"{UPSTREAM}/demo:v1.2.3", "--json").require_ok())
+    (told,) = json.loads(site.run("explain", f"{UPSTREAM}/demo:v1.2.3", "--json").require_ok())["targets"]
     assert told["upstream"] == UPSTREAM
-    assert told["chain"] == [{"source": "helm", "asks": [f"{repo.url}/index.yaml"]}]
+    assert [(one["source"], one["asks"]) for one in told["chain"]] == [("helm", [f"{repo.url}/index.yaml"])]
     assert [(held["digest"], held["is_fresh"]) for held in told["held"]] == [(digest, True)]
     assert digest in site.run("explain", f"{UPSTREAM}/demo:1.2.3").require_ok()
 
@@ -117,15 +118,15 @@ def test_explain_asks_nobody_and_tells_target_chain_and_what_is_held(site: Site,
 def test_explain_says_who_is_not_answered_and_when_nobody_is_asked(site: Site) -> None:
     site.write_rules("version: 1\nupstreams: {charts.corp.example: {access: private}}\n")
     private = site.run("explain", "charts.corp.example/demo", "--offline").require_ok()
-    assert "access    private: answers 401" in private
+    assert "access    private: a client that has not signed in is answered 401" in private
     assert "asks      nobody: offline" in private
     told = site.run("explain", "charts.other.example/demo").require_ok()
-    assert "upstream  none: https, anonymous, public" in told
     assert (
-        "asks      registry: https://charts.other.example/v2/demo  (if it is a registry: it is asked once)"
-        in told
+        "upstream  charts.other.example, of which rules.yaml says nothing: https, anonymous, public" in told
     )
-    assert "asks      helm: https://charts.other.example/index.yaml" in told
+    assert "asks      1. registry  https://charts.other.example/v2/demo" in told
+    assert "                       if it is a registry: that is found out first" in told
+    assert "          2. helm      https://charts.other.example/index.yaml" in told
 
 
 def test_the_demo_says_its_steps_and_nothing_else(site: Site) -> None:
