@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from gateway.explained import ChannelTold, Explanation, HeldTold, RuleTried, SourceTold, TargetTold
-from gateway.helm.ranges import newest_in
+from gateway.helm.ranges import newest_tag_in
 from gateway.helm.version import resolve
 from gateway.homes import home_name
 from gateway.oci.digest import Digest
@@ -74,9 +74,7 @@ class Explainer:
         if versions is None:
             return None
         known = sorted({tag for route in routing.routes for tag in await self._known_tags(route)})
-        tags = {tag.replace("_", "+"): tag for tag in reversed(known)}
-        newest = newest_in(versions, tags)
-        return ChannelTold(versions, None if newest is None else tags[newest])
+        return ChannelTold(versions, newest_tag_in(versions, known))
 
     async def _known_tags(self, route: Route) -> Sequence[str]:
         """The tags that are shown of those listed the last time, and of those held."""

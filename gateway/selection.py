@@ -9,7 +9,7 @@ from anyio import to_thread
 
 from gateway.ages import Ages
 from gateway.fetch import Fetcher
-from gateway.helm.ranges import VersionRange, newest_in
+from gateway.helm.ranges import VersionRange, newest_tag_in
 from gateway.helm.version import tag_of
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
@@ -125,10 +125,7 @@ async def _judged(names: Sequence[str], judge: Callable[[tuple[str, ...], *Ts], 
 
 @lru_cache(_LISTS)
 def _newest(names: tuple[str, ...], wanted: VersionRange) -> str | None:
-    """The tag of the newest version; a + is a _ in a tag."""
-    tags = {name.replace("_", "+"): name for name in reversed(names)}
-    found = newest_in(wanted, tags)
-    return None if found is None else tags[found]
+    return newest_tag_in(wanted, names)
 
 
 @lru_cache(_LISTS)

@@ -1,7 +1,7 @@
 """Ranges of versions, ``>=1.2 <3``, as Helm reads them: Masterminds/semver 3.5.0, in Helm 3.22 and 4.3."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -72,6 +72,13 @@ def newest_in(wanted: VersionRange, versions: Iterable[str]) -> str | None:
     parsed = ((parse_version(text), text) for text in versions)
     held = [(_order(version), text) for version, text in parsed if version and wanted.holds(version)]
     return max(held, key=lambda one: one[0])[1] if held else None
+
+
+def newest_tag_in(wanted: VersionRange, names: Sequence[str]) -> str | None:
+    """The same of tags, whose ``_`` is the ``+`` that no tag can have."""
+    tags = {name.replace("_", "+"): name for name in reversed(names)}
+    found = newest_in(wanted, tags)
+    return None if found is None else tags[found]
 
 
 def _order(version: Version) -> _Order:

@@ -73,7 +73,12 @@ def one_or_more(node: Node) -> tuple[ScalarNode, ...]:
         return (scalar(node, "a target, or a list of targets"),)
     if not node.items:
         raise unreadable(node, "expected a list of at least one")
-    return tuple(scalar(item, "a target") for item in node.items)
+    found = tuple(scalar(item, "a target") for item in node.items)
+    by_text: dict[str, ScalarNode] = {}
+    for one in found:
+        if by_text.setdefault(one.text, one) is not one:
+            raise unreadable(one, "the same stands twice in this list", "remove one of them")
+    return found
 
 
 def version_range(node: Node) -> VersionRange:
