@@ -107,6 +107,6 @@ async def main(settings: Settings) -> None:
 
 if __name__ == "__main__":
     given = load_settings(os.environ, {}, Path.read_text)
-    configure_logs(given.log_level, given.log_format)
+    configure_logs(given.log_level, given.log_format, for_good=True)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main(given))

@@ -15,15 +15,18 @@ from gateway.settings_values import LogFormat, LogLevel
 _ENCODER = json.JSONEncoder(default=repr)
 
 
-def configure_logs(level: LogLevel, log_format: LogFormat) -> None:
-    """Send structlog's events and the standard library's records to standard error, alike."""
+def configure_logs(level: LogLevel, log_format: LogFormat, *, for_good: bool = False) -> None:
+    """Send structlog's events and the standard library's records to standard error, alike.
+
+    ``for_good``: each logger is made once, which is quicker, and cannot be undone.
+    """
     threshold = _threshold(level)
     chain = _console_chain() if _is_console(log_format) else [_json_line]
     structlog.configure(
         processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=for_good,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_drop_meta, *chain]))

@@ -40,7 +40,7 @@ _SWITCH_SECONDS = 0.0002  # threads that parse let the event loop in this often
 
 def serve(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; return the exit code."""
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, for_good=True)
     for name in settings.ignored:
         log.info("setting_ignored", name=name, reason="injected by Kubernetes for a Service")
     _raise_file_limit()

@@ -1,11 +1,14 @@
 """What every test may ask for."""
 
+import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import structlog
 from hypothesis import settings
 
 pytest_plugins = ["tests.postgres", "tests.pull_house"]
@@ -33,6 +36,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A command that a test runs in this process sets up logging for it alone."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        logging.basicConfig(handlers=[logging.NullHandler()], level=logging.WARNING, force=True)
 
 
 @pytest.fixture(scope="session")

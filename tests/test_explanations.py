@@ -22,6 +22,8 @@ from tests.explaining import Recorder, telling
 from tests.fakes.source import layer_of, manifest_of
 from tests.store.samples import sample
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 ONE, TWO = Target.parse("one.example.test/x"), Target.parse("two.example.test/sub/x")
 RULES = load_rules("""version: 1
 defaults: {missing_for: 0s}

@@ -19,6 +19,8 @@ from gateway.store.rows import TagList
 from tests.explaining import Teller, telling
 from tests.store.samples import sample
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 RULES = load_rules("""version: 1
 defaults: {chartproxy: proxy.example.test}
 upstreams:

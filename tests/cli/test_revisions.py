@@ -23,6 +23,8 @@ from gateway.store import rule_book_queries as queries
 from gateway.store.data_dir import DataDir
 from gateway.store.revisions import Draft, RevisionOrigin
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 FIRST = b"version: 1\n"
 SECOND = b"version: 1\nrules:\n- {repository: 'a/*', rewrite: one.example.test/$1}\n"
 SECRET = b"version: 1\nupstreams: {one.example.test: {token_env: GATEWAY_SECRET_ABSENT}}\n"

@@ -10,6 +10,8 @@ from gateway.cli import group
 from gateway.cli.rules import FileUnreadable
 from gateway.settings import SETTINGS
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 GOOD = """version: 1
 upstreams: {corp.example.test: {kind: helm, url: "https://nexus.example.test", token_file: token}}
 rules:

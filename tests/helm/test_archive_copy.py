@@ -13,6 +13,8 @@ from gateway.helm.archive_copy import copy_with, read_files
 from gateway.oci.digest import Digest
 from tests.helm.archives import CHART, END, GNU, chart_yaml, member, pax, tgz
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 NEW = {b"Chart.yaml": b"name: another\n" * 50}
 LOCK = b"Chart.lock"
 MIB = 1024 * 1024

@@ -23,6 +23,8 @@ from gateway.oci.media_types import (
 )
 from tests.helm.archives import chart_yaml, read, tgz
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 BASE = "gw.example.test:9000"
 NEW = f"oci://{BASE}/charts.example.test/stable"
 CONTENT = tgz(

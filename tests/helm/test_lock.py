@@ -10,6 +10,8 @@ from gateway.helm.document import parse_document
 from gateway.helm.lock import Lock, Locking, digest_after, parse_lock
 from gateway.helm.metadata import Dependency, MetadataError, parse_metadata
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 HELM_3 = (  # of argo-cd 3.4.0, as Helm wrote it
     "dependencies:\n- condition: redis-ha.enabled\n  name: redis-ha\n"
     "  repository: https://dandydeveloper.github.io/charts/\n  version: 4.12.14\n",

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from gateway.rules.expressions import as_glob, tokens, without_anchors
 from gateway.rules.patterns import Subject, parse_pattern
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 segments = st.sampled_from(["a", "b-1", "x.y"])
 names = st.lists(segments, min_size=1, max_size=4).map("/".join)
 pieces = st.sampled_from(["a", r"x\.y", "[^/]+", "([^/]+)", "(?:.+)", ".+", "(.*)", ".*", "b-1"])

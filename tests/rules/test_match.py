@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from gateway.rules.match import Look, Matcher
 from gateway.rules.patterns import Subject, parse_pattern
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 
 def look(repository: str | None = None, host: str | None = None) -> Look:
     return Look(

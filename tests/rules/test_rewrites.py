@@ -11,6 +11,8 @@ from gateway.rules.patterns import Pattern, Subject, parse_pattern
 from gateway.rules.problems import Problem, RulesError
 from gateway.rules.rewrites import MAX_LENGTH, Captures, Rewrite, RewriteError, capture_names, parse_rewrite
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 TWO = (
     parse_pattern("*.example", Subject.HOST),
     parse_pattern("~(?P<team>[a-z]+)/(?P<chart>.+)", Subject.REPOSITORY),

@@ -13,6 +13,8 @@ from gateway.rules.model import EgressMode, Rule, RuleSet, SourceName
 from gateway.rules.problems import RulesError
 from gateway.rules.route import Routing, Wanted, is_public_host, route, unknown_host_message
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 
 def rules(*entries: str, before: str = "") -> RuleSet:
     return load_rules(f"version: 1\n{before}\nrules:\n" + "\n".join(f"- {entry}" for entry in entries))

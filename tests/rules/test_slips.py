@@ -5,6 +5,8 @@ import pytest
 from gateway.rules.patterns import Subject, parse_pattern
 from gateway.rules.slips import Slip, slips
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 
 def messages(text: str, subject: Subject = Subject.REPOSITORY) -> list[str]:
     return [slip.message for slip in slips(parse_pattern(text, subject), subject)]

@@ -10,6 +10,8 @@ from gateway.helm.ranges import parse_range
 from gateway.oci.digest import Digest
 from gateway.rules.visibility import Visibility, digest_of_fallback_tag, visible
 
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
+
 HEX = "0123456789abcdef" * 4
 SEEN = Digest("sha256", HEX)
 

@@ -3,9 +3,13 @@
 import gc
 import weakref
 
+import pytest
+
 from gateway.oci.urls import parse_upstream_url
 from gateway.rules.load import load_rules
 from gateway.sources.rule_sets import RuleSets
+
+pytestmark = pytest.mark.slow  # many cases: left out of the quick tests
 
 RULES = "version: 1\nupstreams: {a.example.org: {url: 'https://b.example.org/charts'}, c.example.org: {}}"
 

@@ -12,7 +12,7 @@ from gateway.store.engine import Engines, open_sqlite
 from gateway.store.revisions import Draft, Outdated, RevisionHead, RevisionOrigin, RulesTrouble
 from gateway.store.rule_book import RuleBook
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]  # many cases: left out of the quick tests
 
 FILE = Draft(RevisionOrigin.FILE, "rules.yaml", b"version: 1\n")
 EDIT = Draft(RevisionOrigin.ADMIN, "ada", b"version: 1\nrules: []\n", "no rules", based_on=1)

@@ -9,7 +9,7 @@ from gateway.store.engine import Engines
 from gateway.store.generation import LocalGeneration
 from tests.store.samples import OTHER, TARGET
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]  # many cases: left out of the quick tests
 
 TAG = ("prom/redis", "1.2.3")
 
