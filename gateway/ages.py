@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 _REMEMBERED_TAGS: Final = 10_000
 _REMEMBERED_TIMES: Final = 300_000  # of all lists together
-_LAST_SECOND: Final = 253_402_300_799.0  # of the year 9999: beyond, nothing can be told
+LAST_SECOND: Final = 253_402_300_799.0  # of the year 9999: beyond, nothing can be told
 _UNLISTED: Final = (Situation.NAME_NOT_KNOWN, Situation.DENIED)
 _OUTAGES: Final = (Situation.SOURCES_DOWN, Situation.RATE_LIMITED)
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -276,5 +276,5 @@ def _told(route: Route, tag: str, since: float | None) -> str:
     hidden = f"{route.name}:{tag} is hidden by min_age of {limit_seconds:g} s"
     if since is None:
         return f"{hidden}: upstream does not say how old it is; that counts from when it is first listed here"
-    shown_from = datetime.fromtimestamp(min(since + limit_seconds, _LAST_SECOND), UTC)
+    shown_from = datetime.fromtimestamp(min(since + limit_seconds, LAST_SECOND), UTC)
     return f"{hidden}: it is shown from {shown_from.isoformat(timespec='seconds')}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
+from gateway.ages import LAST_SECOND
 from gateway.explained import ChannelTold, Explanation, HeldTold, RuleTried, SourceTold, TargetTold
 from gateway.helm.ranges import newest_tag_in
 from gateway.helm.version import resolve
@@ -187,7 +188,7 @@ def _why_not(rule: Rule, wanted: Wanted) -> str:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="minutes")
+    return datetime.fromtimestamp(min(seconds, LAST_SECOND), UTC).isoformat(timespec="minutes")
 
 
 def _leads_to(routing: Routing, target: Target) -> bool:

@@ -17,6 +17,7 @@ from gateway.rules.problems import RulesError
 from gateway.rules.tree import MAX_SIZE_BYTES
 from gateway.sources.credentials import Secrets, docker_logins, verify
 from gateway.store import rule_book_queries as queries
+from gateway.store.blobs import StorageFailed
 from gateway.store.engine import Engines
 from gateway.store.revisions import Draft, Revision, RevisionOrigin
 
@@ -119,7 +120,7 @@ class RuleDesk:
         """Take the file in, and say what is in force.
 
         A file that cannot be used stops a first start alone (RulesError, RulesFileError); later the last good
-        rules go on.
+        rules go on, as they do where the file is good, and no revision can be made of it (the disk is full).
         """
         found = self._start()
         if found.trouble is not None:
@@ -164,7 +165,7 @@ class RuleDesk:
                 return self._newest()
             self.take_in(content)
             return replace(self._newest(), file=Digest.of(content))
-        except (RulesError, RulesFileError) as error:
+        except (RulesError, RulesFileError, StorageFailed) as error:
             return self._last_good(error)
 
     def _has_seeded(self) -> bool:
@@ -183,11 +184,13 @@ class RuleDesk:
         revision = self.engines.read(queries.newest, self.origins)
         return InForce(self.reader.nothing()) if revision is None else self.load(revision)
 
-    def _last_good(self, error: RulesError | RulesFileError) -> InForce:
+    def _last_good(self, error: RulesError | RulesFileError | StorageFailed) -> InForce:
         """The newest revision that can be used; the error itself where there is none."""
+        is_unwritten = isinstance(error, StorageFailed)
+        trouble = f"the rules file {self.file.path} is not taken in: {error}" if is_unwritten else str(error)
         for revision in islice(self._newest_first(), _LOOKED_BACK):
             try:
-                return replace(self.load(revision), trouble=str(error))
+                return replace(self.load(revision), trouble=trouble)
             except RulesError:
                 continue
         raise error

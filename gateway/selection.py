@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from threading import Lock
 from typing import Final, TypeVar, TypeVarTuple
 
 from anyio import to_thread
+from cachetools import LRUCache
 
 from gateway.ages import Ages
 from gateway.fetch import Fetcher
@@ -20,7 +21,7 @@ from gateway.rules.visibility import Visibility, digest_of_fallback_tag, visible
 from gateway.tag_lists import TagLists
 
 _ON_THE_LOOP: Final = 200  # names; more are judged in a thread
-_LISTS: Final = 64
+_REMEMBERED_NAMES: Final = 300_000  # of all lists together: strangers may choose whose they are
 _OUTAGES: Final = (Situation.SOURCES_DOWN, Situation.RATE_LIMITED)
 
 T = TypeVar("T")
@@ -123,12 +124,33 @@ async def _judged(names: Sequence[str], judge: Callable[[tuple[str, ...], *Ts], 
     return await to_thread.run_sync(judge, tuple(names), *about)
 
 
-@lru_cache(_LISTS)
+def remembering(
+    judge: Callable[[tuple[str, ...], *Ts], T], names_in_all: int = _REMEMBERED_NAMES
+) -> Callable[[tuple[str, ...], *Ts], T]:
+    """The same, with what it said of late at hand; for threads."""
+    known: LRUCache[object, tuple[int, T]] = LRUCache(names_in_all, getsizeof=lambda told: told[0] + 1)
+    lock = Lock()
+
+    def judged(names: tuple[str, ...], *about: *Ts) -> T:
+        key = (names, about)
+        with lock:
+            told = known.get(key)
+        if told is None:
+            told = (len(names), judge(names, *about))
+            if len(names) < names_in_all:
+                with lock:
+                    known[key] = told
+        return told[1]
+
+    return judged
+
+
+@remembering
 def _newest(names: tuple[str, ...], wanted: VersionRange) -> str | None:
     return newest_tag_in(wanted, names)
 
 
-@lru_cache(_LISTS)
+@remembering
 def _visible(names: tuple[str, ...], visibility: Visibility, digests: frozenset[Digest]) -> Sequence[str]:
     return visible(visibility, names, digests.__contains__)
 

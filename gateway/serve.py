@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -23,6 +24,7 @@ from gateway.listener import authority, bind
 from gateway.logs import configure_logs
 from gateway.rule_revisions import InForce
 from gateway.settings import Settings
+from gateway.store.blobs import StorageFailed
 from gateway.store.data_dir import DataDir
 from gateway.store.instance import instance_id
 
@@ -77,7 +79,8 @@ def _start_rules(settings: Settings, data_dir: DataDir) -> InForce:
     desk = rule_desk(settings, data_dir)
     try:
         in_force = desk.start()
-        desk.note_trouble(instance_id(data_dir.instance), in_force.trouble)
+        with suppress(StorageFailed):  # the worker that watches the file notes it once it can
+            desk.note_trouble(instance_id(data_dir.instance), in_force.trouble)
         return in_force
     finally:
         desk.engines.dispose()  # no worker may inherit a connection

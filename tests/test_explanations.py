@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -176,6 +177,16 @@ async def test_a_tag_that_is_too_young_says_from_when_it_is_shown_unless_it_is_h
         held = sample("1.0.0", target=ONE)
         await at.catalog.keep("young/x", held.row, held.kept)
         assert (await at.explain(wanted)).targets[0].hidden is None
+
+
+@pytest.mark.anyio
+async def test_of_a_tag_that_says_it_is_of_the_year_9999_there_is_an_explanation_too() -> None:
+    async with telling(RULES) as at:
+        listed = TagList("helm", ("1.0.0",), 1000.0)
+        last_second = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+        await at.catalog.keep_tag_list(ONE, PLAIN.value, listed, {"1.0.0": last_second})
+        told = await at.explain(asked("young/x"))
+        assert told.targets[0].hidden == "min_age: it is shown from 9999-12-31T23:59+00:00"
 
 
 @pytest.mark.anyio

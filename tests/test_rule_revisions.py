@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from gateway.oci.digest import Digest
 from gateway.oci.postgres_url import PostgresUrl
@@ -124,6 +126,18 @@ def test_at_a_later_start_a_bad_file_keeps_the_last_good_rules_and_is_told(
         assert (in_force.revision, in_force.trouble) == (1, str(caught.value))
         assert host_of(in_force) == "a.example.com"
         assert in_force.file is None
+    assert book.texts() == [A]
+
+
+def test_where_a_new_file_cannot_be_written_down_the_last_good_rules_start(place: Place, book: Book) -> None:
+    place.start()
+    place.path.write_text(B)
+    place.engines.writer.dispose()
+    place.engines = replace(place.engines, writer=create_engine("sqlite:////no/such/folder/catalog"))
+    in_force = place.start()
+    assert (in_force.revision, host_of(in_force), in_force.file) == (1, "a.example.com", None)
+    assert in_force.trouble is not None
+    assert in_force.trouble.endswith("rules.yaml is not taken in: the catalog cannot be written")
     assert book.texts() == [A]
 
 

@@ -11,6 +11,7 @@ from gateway.oci.digest import Digest
 from gateway.oci.errors import ErrorCode
 from gateway.oci.outcomes import Missing
 from gateway.pulled import Cache
+from gateway.selection import remembering
 from tests.fakes.source import FakeSource, image_of, layer_of
 from tests.ruled_puller import ruled, wanted
 from tests.targets_house import charts, images
@@ -198,3 +199,20 @@ async def test_long_lists_of_several_targets_are_joined_beside_the_event_loop(tm
     async with ruled(tmp_path, rules, world) as at:
         assert await longest_step(at.tags(NAME)) < LONGEST_STEP_SECONDS
         assert len(await at.tags(NAME)) == 2 * MANY
+
+
+def test_of_what_was_judged_so_many_names_are_remembered_and_no_more() -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def count(names: tuple[str, ...], more: int) -> int:
+        seen.append(names)
+        return len(names) + more
+
+    judged = remembering(count, 10)
+    short, other, long = ("a", "b"), ("c", "d", "e", "f"), tuple("abcdefghij")
+    assert [judged(short, 1), judged(short, 1), judged(short, 2)] == [3, 3, 4]
+    assert seen == [short, short]
+    assert [judged(other, 0), judged(short, 1)] == [4, 3]
+    assert seen == [short, short, other, short]  # 3 + 3 + 5 are more than 10
+    assert [judged(long, 0), judged(long, 0)] == [10, 10]
+    assert seen[4:] == [long, long]

@@ -10,7 +10,7 @@ from gateway.oci.repository import Repository
 from gateway.oci.target import Target
 from gateway.rules import docker_hub
 from gateway.rules.chain import Chain, chain_of
-from gateway.rules.model import Access, EgressMode, Policy, Rule, RuleSet, SourceName, Upstream
+from gateway.rules.model import Access, EgressMode, Policy, Rule, RuleSet, SourceName, Upstream, UpstreamKind
 from gateway.rules.registry_names import login_places
 from gateway.rules.rewrites import Captures
 
@@ -173,7 +173,8 @@ def _route_to(rule_set: RuleSet, wanted: Wanted, asked: Target, rule: Rule | Non
     place = target.place
     upstream = rule_set.upstream_for(place)
     _refuse_what_is_no_place(rule_set, target, upstream, rule)
-    denial = rule_set.denial(place)
+    whole = rule_set.upstreams.get(full_name)  # a key may be all of a name: what that closes is closed
+    denial = (whole and whole.deny) or rule_set.denial(place)
     if denial is not None:
         raise OciError(Situation.DENIED, f"{wanted}: {denial}")
     if rule_set.is_local_name(place):
@@ -196,7 +197,7 @@ def _route_to(rule_set: RuleSet, wanted: Wanted, asked: Target, rule: Rule | Non
         chain=chain.sources,
         is_registry_guessed=chain.is_registry_guessed,
         chartproxy=chain.chartproxy,
-        access=_access(upstream, chain, has_login=has_login),
+        access=_access(upstream, whole, chain, has_login=has_login),
         rules=rule_set,
     )
 
@@ -230,10 +231,16 @@ def signs_in_by_docker(rule_set: RuleSet, target: Target, upstream: Upstream | N
     return any(rule_set.login_for(place) is not None for place in places)
 
 
-def _access(upstream: Upstream | None, chain: Chain, *, has_login: bool) -> Access:
-    """A login is used for registries alone: what comes from elsewhere is not private for it."""
+def _access(upstream: Upstream | None, whole: Upstream | None, chain: Chain, *, has_login: bool) -> Access:
+    """A login is used for registries alone: what is none has nothing private for it.
+
+    A rule's chain opens nothing: what another rule's brought by the login is held for the same target.
+    """
+    if whole is not None and whole.access is Access.PRIVATE:
+        return Access.PRIVATE
     is_stated = upstream is not None and upstream.stated_access is not None
-    if has_login and SourceName.REGISTRY in chain.sources and not is_stated:
+    may_be_registry = upstream is None or upstream.kind is not UpstreamKind.HELM
+    if has_login and (may_be_registry or SourceName.REGISTRY in chain.sources) and not is_stated:
         return Access.PRIVATE
     return Access.ANONYMOUS if upstream is None else upstream.access
 

@@ -54,6 +54,7 @@ class MappedGeneration:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if os.fstat(self._fd).st_size < _NUMBER.size:
             os.ftruncate(self._fd, _NUMBER.size)
+            _make_room(self._fd)
         self._map = mmap.mmap(self._fd, _NUMBER.size)
 
     def current(self) -> int:
@@ -75,3 +76,9 @@ class MappedGeneration:
         if not self._map.closed:
             self._map.close()
             os.close(self._fd)
+
+
+def _make_room(fd: int) -> None:
+    """Without a block of its own behind it, to touch the map on a full disk is a SIGBUS, and no error."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, _NUMBER.size)

@@ -181,6 +181,17 @@ def test_what_a_docker_login_opens_is_private_unless_the_upstream_says_otherwise
     assert routed(replace(rules(members), logins=frozenset({login})), name).access is access
 
 
+@pytest.mark.parametrize("chain", ["[helm]", "[chartproxy, helm]", "[registry]"])
+def test_what_a_docker_login_opens_is_private_whomever_a_rule_asks_instead(chain: str) -> None:
+    loaded = load_rules(
+        f"version: 1\ndefaults: {{chartproxy: {PROXY}}}\n"
+        f"rules: [{{host: hub.example, rewrite: $0, chain: {chain}, chartproxy: {PROXY}}}]"
+    )
+    rule_set = replace(loaded, logins=frozenset({"a.example"}))
+    found = route(rule_set, Wanted(Repository.parse("a.example/x"), "hub.example")).first
+    assert found.access is Access.PRIVATE
+
+
 def test_what_a_docker_login_opens_is_not_named_to_a_chart_proxy() -> None:
     rule_set = replace(rules(), logins=frozenset({"b.example"}))
     assert routed(rule_set, "b.example/x").chain == (REGISTRY, HELM)

@@ -10,7 +10,7 @@ from gateway.oci.errors import ErrorCode, OciError, Situation
 from gateway.oci.repository import Repository
 from gateway.oci.target import Target
 from gateway.rules.load import load_rules
-from gateway.rules.model import Policy, RuleSet
+from gateway.rules.model import Access, Policy, RuleSet
 from gateway.rules.route import (
     PLAIN,
     PROVENANCE,
@@ -57,6 +57,26 @@ def refusal(rule_set: RuleSet, name: str) -> OciError:
     error = routed_or_refused(rule_set, name)
     assert isinstance(error, OciError)
     return error
+
+
+@pytest.mark.parametrize("name", ["reg.example/team/app", "reg.example/team/app/sub", "docker.io/nginx"])
+def test_a_key_that_is_all_of_a_name_denies_it_also_where_the_place_above_has_a_url(name: str) -> None:
+    rule_set = load_rules("""
+version: 1
+upstreams:
+  reg.example: {url: http://10.0.0.7:5000, allow_private: true}
+  reg.example/team/app: {url: http://10.0.0.7:5000/team/app, deny: not this one}
+  docker.io/library/nginx: {deny: not this one}
+""")
+    error = refusal(rule_set, name)
+    assert (error.situation, error.message) == (Situation.DENIED, f"{name}: not this one")
+    assert isinstance(routed_or_refused(rule_set, "reg.example/team/apps"), Route)
+
+
+def test_a_key_that_is_all_of_a_name_makes_it_private() -> None:
+    rule_set = load_rules("version: 1\nupstreams: {reg.example/team/app: {access: private}}")
+    assert routed(rule_set, "reg.example/team/app").access is Access.PRIVATE
+    assert routed(rule_set, "reg.example/team/apps").access is Access.ANONYMOUS
 
 
 def test_a_name_without_a_rule_is_its_own_target() -> None:

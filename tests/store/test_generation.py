@@ -1,5 +1,6 @@
 """The generation: one number that every process and thread on a data directory sees move."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,3 +103,10 @@ def test_no_step_of_many_processes_is_lost(tmp_path: Path, mapped: MappedGenerat
     for process in processes:
         process.communicate(timeout=60)
     assert mapped.current() == 90_000
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no way to ask for room here")
+def test_the_file_has_its_room_from_the_start(tmp_path: Path) -> None:
+    generation = MappedGeneration(tmp_path / "generation")
+    generation.close()
+    assert (tmp_path / "generation").stat().st_blocks > 0  # else a full disk kills whoever touches the map
