@@ -54,28 +54,36 @@ class Explainer:
             routing = self.route_of(wanted)
         except OciError as error:
             return replace(told, refusal=error)
-        channel = await self._channel(location.reference, routing)
+        home = await self._home(routing, location.reference)
+        channel = await self._channel(location.reference, routing, home)
         meant = location.reference if channel is None else channel.meant
         return replace(
             told,
             targets=[await self._target(route, routing.rule, meant) for route in routing.routes],
             refusal=routing.refusal,
             channel=channel,
-            home=await self._home(routing, meant),
+            home=home,
         )
 
     @property
     def _is_offline(self) -> bool:
         return self.is_offline or self.rule_set.egress.mode is EgressMode.OFFLINE
 
-    async def _channel(self, reference: Reference | None, routing: Routing) -> ChannelTold | None:
+    async def _channel(
+        self, reference: Reference | None, routing: Routing, home: Target | None
+    ) -> ChannelTold | None:
+        """Of the target that it stays at, or of the first that has any version in the range."""
         if not isinstance(reference, Tag):
             return None
         versions = routing.first.policy.channels.get(reference.name)
         if versions is None:
             return None
-        known = sorted({tag for route in routing.routes for tag in await self._known_tags(route)})
-        return ChannelTold(versions, newest_tag_in(versions, known))
+        for route in routing.routes:
+            if home in (None, route.target):
+                newest = newest_tag_in(versions, sorted(await self._known_tags(route)))
+                if newest is not None:
+                    return ChannelTold(versions, newest)
+        return ChannelTold(versions, None)
 
     async def _known_tags(self, route: Route) -> Sequence[str]:
         """The tags that are shown of those listed the last time, and of those held."""

@@ -60,14 +60,11 @@ class Puller:
         routing = self.route(wanted)
         if isinstance(reference, Digest):
             return await self._by_digest(routing, reference)
-        tag = await self._selection.meant(routing, reference.name)
-        try:
-            return await self._tagged(routing, tag)
-        except OciError as error:
-            older = await self._selection.held_instead(routing, reference.name, error)
-            if older is None or older == tag:
-                raise
-        return replace(await self._tagged(routing, older), cache=Cache.STALE)
+        tag = reference.name
+        pull = self._by_channel if tag in routing.first.policy.channels else self._by_tag
+        if len(routing.routes) == 1 and routing.refusal is None:
+            return await pull(tag, routing.first)
+        return await self._homes.first_with(routing, tag, partial(pull, tag))
 
     async def blob(self, wanted: Wanted, digest: Digest) -> PulledBlob:
         """Return a blob, open for reading; the caller closes it."""
@@ -102,10 +99,16 @@ class Puller:
         ):
             await running.drain()
 
-    async def _tagged(self, routing: Routing, tag: str) -> Pulled:
-        if len(routing.routes) == 1 and routing.refusal is None:
-            return await self._by_tag(tag, routing.first)
-        return await self._homes.first_with(routing, tag, partial(self._by_tag, tag))
+    async def _by_channel(self, channel: str, route: Route) -> Pulled:
+        """The newest version in the channel's range that this target has; of others it is not taken."""
+        tag = await self._selection.meant(route, channel)
+        try:
+            return await self._by_tag(tag, route)
+        except OciError as error:
+            older = await self._selection.held_instead(route, channel, error)
+            if older is None or older == tag:
+                raise
+        return replace(await self._by_tag(older, route), cache=Cache.STALE)
 
     async def _by_tag(self, tag: str, route: Route) -> Pulled:
         await self._selection.require_shown(route, tag)

@@ -36,26 +36,24 @@ class Selection:
         self._catalog = parts.catalog
         self._tag_lists = tag_lists
 
-    async def meant(self, routing: Routing, tag: str) -> str:
-        """The tag itself, or the newest version of the channel that it names."""
-        wanted = routing.first.policy.channels.get(tag)
+    async def meant(self, route: Route, tag: str) -> str:
+        """The newest version of the channel that a tag names; the tag itself where it is none here."""
+        wanted = route.policy.channels.get(tag)
         if wanted is None:
             return tag
-        listed = await self.list(routing)
+        listed = await self.list(Routing((route,)))
         found = await _judged(listed.tags, _newest, wanted)
         if found is None:
-            message = f"{routing.first.name}:{tag} is a channel, and no version is in its range {wanted}"
+            message = f"{route.name}:{tag} is a channel, and no version is in its range {wanted}"
             raise OciError(Situation.MANIFEST_NOT_KNOWN, message)
         return found
 
-    async def held_instead(self, routing: Routing, tag: str, error: OciError) -> str | None:
+    async def held_instead(self, route: Route, tag: str, error: OciError) -> str | None:
         """The newest version of a channel that is held, where the newest of all cannot be had just now."""
-        wanted = routing.first.policy.channels.get(tag)
+        wanted = route.policy.channels.get(tag)
         if wanted is None or error.situation not in _OUTAGES:
             return None
-        held: set[str] = set()
-        for route in routing.routes:
-            held.update(await self._shown(route, await self._tag_lists.held(route.as_upstream)))
+        held = await self._shown(route, await self._tag_lists.held(route.as_upstream))
         return await _judged(sorted(held), _newest, wanted)
 
     async def list(self, routing: Routing) -> Listed:

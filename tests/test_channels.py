@@ -127,16 +127,28 @@ async def test_a_channel_sees_what_its_name_shows(tmp_path: Path) -> None:
         assert await at.pull(NAME, "5") == chart("5.0.0")
 
 
-async def test_a_channel_is_the_newest_of_all_targets_and_each_version_stays_where_it_was_found(
+async def test_a_channel_is_of_the_first_target_with_a_version_in_its_range_and_stays_there(
     tmp_path: Path,
 ) -> None:
+    """Else whoever has the second one could publish the newest version of what is ours."""
     rules = under(channels=FIVE).replace("rewrite: ", "rewrite: [").replace("/$1", f"/$1, {OTHER}]", 1)
-    world = with_versions("5.0.0") | {OTHER: charts(**{"5.1.0": layer_of("5.1.0", "other")})}
+    world = with_versions("5.0.0") | {OTHER: charts(**{"5.999.0": layer_of("5.999.0", "other")})}
     async with ruled(tmp_path, rules, world) as at:
-        assert await at.pull(NAME, "5") == manifest_of(layer_of("5.1.0", "other")).digest
+        assert await at.pull(NAME, "5") == chart("5.0.0")
         source(at).layers["5.1.0"] = layer_of("5.1.0")
         at.clock.advance(DUE)
-        assert await at.pull(NAME, "5") == manifest_of(layer_of("5.1.0", "other")).digest
+        assert await at.pull(NAME, "5") == chart("5.1.0")
+        source(at).layers.clear()
         source(at).failure = Unavailable("down")
+        at.clock.advance(DUE)
+        assert await at.pull(NAME, "5") == chart("5.1.0")
+
+
+async def test_a_channel_without_a_version_at_the_first_target_is_of_the_next(tmp_path: Path) -> None:
+    rules = under(channels=FIVE).replace("rewrite: ", "rewrite: [").replace("/$1", f"/$1, {OTHER}]", 1)
+    world = with_versions("4.0.0") | {OTHER: charts(**{"5.1.0": layer_of("5.1.0", "other")})}
+    async with ruled(tmp_path, rules, world) as at:
+        assert await at.pull(NAME, "5") == manifest_of(layer_of("5.1.0", "other")).digest
+        source(at).layers["5.2.0"] = layer_of("5.2.0")
         at.clock.advance(DUE)
         assert await at.pull(NAME, "5") == manifest_of(layer_of("5.1.0", "other")).digest

@@ -117,17 +117,18 @@ async def test_a_refusal_is_told_as_a_client_hears_it() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_channel_means_the_newest_tag_of_its_range_that_is_known_and_shown() -> None:
+async def test_a_channel_means_the_newest_tag_of_its_range_at_the_first_target_that_has_one() -> None:
     async with telling(RULES) as at:
         assert as_json(await at.explain(A, "5"))["channel"] == {"versions": ">=5 <6", "tag": None}
-        await at.catalog.keep_tag_list(ONE, PLAIN.value, TagList("helm", ("5.0.0", "5.1.0", "6.0.0"), 1000.0))
         await at.catalog.keep_tag_list(TWO, PLAIN.value, TagList("registry", ("5.2.0_b.1", "no tag"), 1000.0))
         assert as_json(await at.explain(A, "5"))["channel"] == {"versions": ">=5 <6", "tag": "5.2.0_b.1"}
-        held = sample("v5.3.0", target=ONE)
+        await at.catalog.keep_tag_list(ONE, PLAIN.value, TagList("helm", ("5.0.0", "5.1.0", "6.0.0"), 1000.0))
+        assert as_json(await at.explain(A, "5"))["channel"] == {"versions": ">=5 <6", "tag": "5.1.0"}
+        held = sample("v5.1.3", target=ONE)
         await at.catalog.keep("a/x", held.row, held.kept)
         told = await at.explain(A, "5")
         assert told.channel is not None
-        assert told.channel.tag == "5.3.0"
+        assert told.channel.tag == "5.1.3"
 
 
 @pytest.mark.anyio

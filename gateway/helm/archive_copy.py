@@ -3,12 +3,13 @@
 The tar is the source's own, block by block, but for the size and content of those files. The gzip around it
 has stored blocks only: what zlib compresses differs between its versions and builds, and a copy made again,
 years later or by another replica, must have the digest that manifests name and clients have pinned. The
-price is size, about eight times that of the source.
+price is size, about eight times that of the source; where it would be much more, there is no copy, or a
+source of zeros would fill the disk.
 """
 
 import zlib
 from collections.abc import Collection, Mapping
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from typing import BinaryIO
 
 from gateway.helm.archive import MAX_CHART_YAML
@@ -17,6 +18,8 @@ from gateway.helm.tar_members import Kind, Member, TarMembers
 
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # no name, no time, no operating system (RFC 1952)
 _MAX_STORED = 0xFFFF
+MAX_GROWTH = 40  # times the source
+_SMALL = 2 * 1024 * 1024  # a copy that is always allowed
 _TAR_BLOCK = 512
 _TAR_END = bytes(2 * _TAR_BLOCK)
 
@@ -46,9 +49,10 @@ def copy_with(archive: BinaryIO, contents: Mapping[bytes, bytes]) -> bytes:
 
     Members keep order, names, modes, times and kinds; what stands behind the end of the tar is left out.
     """
+    size_bytes = archive.seek(0, SEEK_END)
     archive.seek(0)
     source = _CopyingStream(archive)
-    target = _StoredGzip()
+    target = _StoredGzip(min(MAX_COMPRESSED, max(_SMALL, MAX_GROWTH * size_bytes)))
     members = TarMembers(source)
     old_padding = 0
     for member in members:
@@ -106,7 +110,8 @@ class _CopyingStream(GzipStream):
 class _StoredGzip:
     """One gzip member of stored blocks (RFC 1951 §3.2.4), each full but the last."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
         self._target = BytesIO()
         self._target.write(_GZIP_HEADER)
         self._pending = bytearray()
@@ -119,8 +124,8 @@ class _StoredGzip:
         self._pending += content
         while len(self._pending) > _MAX_STORED:
             self._put(0)
-        if self._target.tell() > MAX_COMPRESSED:
-            raise ArchiveError(f"the archive written again has more than {MAX_COMPRESSED} bytes")
+        if self._target.tell() > self._limit_bytes:
+            raise ArchiveError(f"the archive written again has more than {self._limit_bytes} bytes")
 
     def close(self) -> bytes:
         self._put(1)

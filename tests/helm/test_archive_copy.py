@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -128,9 +129,16 @@ def test_an_archive_that_is_cut_short_is_refused() -> None:
         copied(tgz(chart_yaml(), member(b"demo/z", size=b"00000001000\0"), end=b"cut"))
 
 
+def test_a_copy_is_not_very_many_times_its_source() -> None:
+    small = tgz(chart_yaml(), member(b"demo/zeros", bytes(MIB)), end=b"")
+    copied(small)  # a little is always allowed
+    with pytest.raises(ArchiveError, match="the archive written again has more than 2097152 bytes"):
+        copied(tgz(chart_yaml(), member(b"demo/zeros", bytes(MIB)) * 3, end=b""))
+
+
 @pytest.mark.slow
 def test_a_copy_may_have_100_mib_and_no_more() -> None:
-    big = member(b"demo/big", bytes(5 * MIB)) * 19
+    big = member(b"demo/big", Random(1).randbytes(MIB) * 5) * 19  # not very many times smaller as it comes
     room = 100 * MIB - len(big) - len(chart_yaml()) - 512
     copied(tgz(chart_yaml(), big, member(b"demo/rest", bytes(room - 16_384)), end=b""))
     with pytest.raises(ArchiveError, match="has more than 104857600 bytes"):
