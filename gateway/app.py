@@ -213,7 +213,10 @@ async def _following(gateway: Gateway, *, watches_file: bool) -> AsyncIterator[N
 
 
 def _rules_told(in_force: InForce) -> RulesTold:
-    return {"revision": in_force.revision, "trouble": in_force.trouble}
+    """Where something is wrong, and not what: strangers read it, and rules name what is inside."""
+    trouble = in_force.trouble
+    told = None if trouble is None else f"{trouble.partition(': ')[0]}: newer rules are refused, see the log"
+    return {"revision": in_force.revision, "trouble": told}
 
 
 def _front(registry: ASGIApp, starlette: ASGIApp, own_paths: Collection[str]) -> ASGIApp:
