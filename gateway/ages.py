@@ -144,11 +144,11 @@ class Ages:
         lasts_seconds = route.policy.missing_for_seconds
         if known is not None and Span(known.learnt_at, lasts_seconds).holds(self._now()):
             return known
-        self._refusals.raise_remembered(key)
+        self._refusals.raise_remembered(route, tag)
         try:
             found = await self._flights.join(key, partial(self._ask, route, tag))
         except Outcome as error:
-            raise self._refusals.remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+            raise self._refusals.remember(route, tag, error, Situation.MANIFEST_NOT_KNOWN) from error
         self._found[key] = found
         return found
 

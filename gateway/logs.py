@@ -32,7 +32,6 @@ def configure_logs(level: LogLevel, log_format: LogFormat, *, for_good: bool = F
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[_drop_meta, *chain]))
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.INFO), force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every event in the folder
 
 
 def access_log(level: LogLevel, log_format: LogFormat) -> Callable[..., None]:

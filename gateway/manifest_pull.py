@@ -97,9 +97,8 @@ class ManifestPuller:
 
     async def _cold(self, route: Route, tag: str, cache: Cache) -> Pulled:
         """Nothing is held that may be served: upstream decides."""
-        key = _key(route, tag)
-        self._refusals.raise_remembered(key)
-        if self._pulls.is_running(key):
+        self._refusals.raise_remembered(route, tag)
+        if self._pulls.is_running(_flight_key(route, tag)):
             cache = Cache.JOINED
         try:
             async with self._deadlines.patience(f"{route.name}:{tag}"):
@@ -107,28 +106,27 @@ class ManifestPuller:
         except Outcome as error:
             held = await self._other_spelling(route, tag) if isinstance(error, Unavailable) else None
             if held is None:
-                raise self._refusals.remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+                raise self._refusals.remember(route, tag, error, Situation.MANIFEST_NOT_KNOWN) from error
             _tell_stale(route, tag, error)
             return _pulled(held, Cache.STALE)
 
     def _launch(self, route: Route, tag: str) -> asyncio.Task[HeldManifest]:
-        return self._pulls.launch(_key(route, tag), partial(self._refresh, route, tag, self._now()))
+        return self._pulls.launch(_flight_key(route, tag), partial(self._refresh, route, tag, self._now()))
 
     async def _refresh(self, route: Route, tag: str, asked_at: float) -> HeldManifest:
         try:
             fetched = await self._fetcher.refresh(route, tag, asked_at)
         except Outcome as error:
-            self._pauses.begin(_key(route, tag), route, error)
+            self._pauses.begin(route, tag, error)
             raise
         self._late.pop(route.target.place, None)
         return fetched
 
     async def _confirmed_or_stale(self, route: Route, tag: str, held: HeldManifest) -> Pulled:
         """Upstream is waited for where that may help; what is held is served whatever goes wrong."""
-        key = _key(route, tag)
-        if self._pauses.is_on(key):
+        if self._pauses.is_on(route, tag):
             return _pulled(held, Cache.STALE)
-        age_seconds = self._pulls.age_seconds(key)
+        age_seconds = self._pulls.age_seconds(_flight_key(route, tag))
         flight = self._launch(route, tag)
         is_late = age_seconds is not None and age_seconds >= self._deadlines.stale_seconds
         if is_late or self._need_not_wait(route, held):
@@ -140,7 +138,7 @@ class ManifestPuller:
         except Exception as error:
             self._late[route.target.place] = isinstance(error, TimeoutError)
             if isinstance(error, Outcome):  # also one that another process met
-                self._pauses.begin(key, route, error)
+                self._pauses.begin(route, tag, error)
             self._raise_deletion(route, tag, error)
             _tell_stale(route, tag, error)
         return _pulled(held, Cache.STALE)
@@ -154,9 +152,7 @@ class ManifestPuller:
 
     def _raise_deletion(self, route: Route, tag: str, error: Exception) -> None:
         if is_deletion(error) and route.policy.deleted is Deleted.DROP:
-            raise self._refusals.remember(
-                _key(route, tag), route, error, Situation.MANIFEST_NOT_KNOWN
-            ) from error
+            raise self._refusals.remember(route, tag, error, Situation.MANIFEST_NOT_KNOWN) from error
 
     async def by_digest(self, route: Route, digest: Digest) -> Pulled:
         manifest = await self.held(route, digest)
@@ -164,15 +160,15 @@ class ManifestPuller:
             return Pulled(manifest, Cache.HIT)
         if self._offline(route):
             raise OciError(Situation.MANIFEST_NOT_KNOWN, f"offline, and {route.name}@{digest} is not held")
-        key = _key(route, str(digest))
-        self._refusals.raise_remembered(key)
+        self._refusals.raise_remembered(route, str(digest))
+        key = _flight_key(route, str(digest))
         cache = Cache.JOINED if self._searches.is_running(key) else Cache.MISS
         search = partial(self._search.find, route, digest)
         try:
             async with self._deadlines.patience(f"{route.name}@{digest}"):
                 await self._searches.join(key, search)
         except Outcome as error:
-            raise self._refusals.remember(key, route, error, Situation.MANIFEST_NOT_KNOWN) from error
+            raise self._refusals.remember(route, str(digest), error, Situation.MANIFEST_NOT_KNOWN) from error
         manifest = await self.held(route, digest)
         if manifest is None:
             raise OciError(
@@ -195,6 +191,11 @@ class ManifestPuller:
 
 def _key(route: Route, reference: str) -> tuple[str, str, str]:
     return (*route.cache_key, reference)
+
+
+def _flight_key(route: Route, reference: str) -> tuple[str, ...]:
+    """Only who would ask the same may join."""
+    return (*route.asking_key, reference)
 
 
 def _pulled(held: HeldManifest, cache: Cache) -> Pulled:

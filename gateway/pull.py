@@ -6,6 +6,7 @@ from functools import partial
 
 from anyio import to_thread
 
+from gateway.asked_names import AskedNames
 from gateway.blob_pull import BlobPuller
 from gateway.dependents import Dependents
 from gateway.fetch import Fetcher
@@ -40,6 +41,7 @@ class Puller:
         self._referrals = Referrals(parts, fetcher)
         self._selection = Selection(parts, fetcher, self._tag_lists)
         self._homes = Homes(parts)
+        self._names = AskedNames(parts.catalog, parts.now)
 
     def route(self, wanted: Wanted) -> Routing:
         """Return where a name leads, as far as whoever asks may go; else raise OciError."""
@@ -112,20 +114,24 @@ class Puller:
 
     async def _by_tag(self, tag: str, route: Route) -> Pulled:
         await self._selection.require_shown(route, tag)
-        if route.rewrites_dependencies:
-            return await self._dependents.by_tag(route, tag)
-        return await self._manifests.by_tag(route, tag)
+        by_tag = self._dependents.by_tag if route.rewrites_dependencies else self._manifests.by_tag
+        pulled = await by_tag(route, tag)
+        await self._names.note(route)
+        return pulled
 
     async def _by_digest(self, routing: Routing, digest: Digest) -> Pulled:
         """Held at any target, before anyone is asked for it."""
         for route in routing.routes:
             held = await self._manifests.held(route, digest)
             if held is not None:
+                await self._names.note(route)
                 return Pulled(held, Cache.HIT)
         return await first_of(routing, partial(self._search, digest))
 
     async def _search(self, digest: Digest, route: Route) -> Pulled:
-        return await self._manifests.by_digest(route.as_upstream, digest)
+        pulled = await self._manifests.by_digest(route.as_upstream, digest)
+        await self._names.note(route)
+        return pulled
 
     async def _blob(self, digest: Digest, route: Route) -> PulledBlob:
         """In whatever variant; also one that was made here, and is not there any more."""

@@ -1,10 +1,8 @@
 """Rules that change while requests run: the file is watched, and every worker follows the newest revision."""
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Final
 
 import structlog
 from anyio import to_thread
-from watchfiles import awatch
 
 from gateway.oci.digest import Digest
 from gateway.rule_revisions import InForce, RuleDesk, RulesFileError
@@ -26,11 +23,10 @@ log = structlog.get_logger(__name__)
 _ROUTES: Final = 10_000
 FOLLOW_SECONDS: Final = 0.5
 _AGAIN_SECONDS: Final = 30.0  # so often what cannot be used is tried again: a secret may be there by then
-_LOOK_SECONDS: Final = 0.5  # so often the file is looked at where no event tells of it
+_LOOK_SECONDS: Final = 0.25
 _STILL_SECONDS: Final = 0.25  # a file that was not written to for so long is whole
 
 _Mark = tuple[int, ...]
-Watch = Callable[[Path], AsyncGenerator[None, None]]
 
 
 class Switch:
@@ -77,11 +73,16 @@ class Follower:
             await self.look()
 
     async def look(self) -> None:
-        """Take over what is new; while the catalog cannot be read the rules at hand go on."""
+        """Take over what is new; while the catalog cannot be read the rules at hand go on.
+
+        Nothing ends the following, or old rules would stay in force, and nobody would know.
+        """
         try:
             await self._follow()
         except StorageFailed as error:
             log.debug("rules_not_looked_at", reason=str(error))
+        except Exception as error:
+            self._tell_fault(_fault(error))
 
     async def _follow(self) -> None:
         number = await self._book.newest_number(self._desk.origins)
@@ -90,6 +91,11 @@ class Follower:
         if number == self._switch.in_force.revision:
             trouble = await self._book.trouble(self._instance)
             self._switch.tell(None if trouble is None else trouble.message)
+
+    def _tell_fault(self, reason: str) -> None:
+        if reason != self._switch.in_force.trouble:
+            log.exception("rules_not_followed", kept_revision=self._switch.in_force.revision)
+            self._switch.tell(reason)
 
     async def _take_over(self, number: int) -> None:
         revision = await self._book.find(number)
@@ -131,14 +137,12 @@ class Watcher:
         instance: str,
         seen: Digest | None = None,
         *,
-        watch: Watch | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._desk = desk
         self._book = RuleBook(desk.engines)
         self._instance = instance
         self._path = desk.file.path
-        self._watch = watch or _watch
         self._monotonic = monotonic
         self._seen = seen
         self._mark: _Mark | None = None
@@ -147,11 +151,14 @@ class Watcher:
         self._is_waiting = False
 
     async def run(self) -> None:
-        """Until cancelled. A file system that tells nothing is looked at all the time."""
-        await self.look()
-        async with aclosing(_changes(self._path, self._watch)) as changes:
-            async for _ in changes:
-                await self.look()
+        """Look four times a second until cancelled.
+
+        To be told of changes costs more: the system tells of all that happens beside the file too, and a log
+        there is written to with every request. And it tells nothing of what comes in by a network.
+        """
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self) -> None:
         """Take the file in where it is another than the last time, once nobody writes to it any more."""
@@ -162,9 +169,10 @@ class Watcher:
             mark = later
         try:
             await self._look_at(mark)
-        except StorageFailed as error:
+        except Exception as error:  # whatever it is: it may pass, and nothing ends the watching
             if not self._is_waiting:
-                log.warning("rules_not_taken_in", file=str(self._path), reason=str(error), until="it can be")
+                reason = str(error) if isinstance(error, StorageFailed) else _fault(error)
+                log.warning("rules_not_taken_in", file=str(self._path), reason=reason, until="it can be")
             self._is_waiting = True
         else:
             self._is_waiting = False
@@ -220,53 +228,6 @@ class Watcher:
 def _fault(error: Exception) -> str:
     """What is said where the fault is ours: following must not end by it."""
     return f"these rules cannot be read, by a fault of this gateway: {error!r}"
-
-
-async def _changes(path: Path, watch: Watch) -> AsyncGenerator[None, None]:
-    """Something may have happened to the file, or half a second has passed.
-
-    Its folder is watched, and that of what it is a link to: Kubernetes swaps a link beside it, editors rename
-    a new file into its place.
-    """
-    is_told = False
-    while True:
-        try:
-            async with aclosing(watch(path)) as events:
-                async for _ in events:
-                    yield
-        except Exception as error:  # a folder that went just now; or the system has no watch left for us
-            if not is_told:
-                log.warning("rules_file_not_watched", file=str(path), reason=str(error), instead="looked at")
-            is_told = True
-            await asyncio.sleep(_LOOK_SECONDS)
-            yield
-
-
-async def _watch(path: Path) -> AsyncGenerator[None, None]:
-    """Ends when the file, or what it is a link to, has moved to another folder.
-
-    All that happens in the folders counts: what the file is a link to may change by a link on the way.
-    """
-    folders = _folders(path)
-    watched = awatch(
-        *folders,
-        watch_filter=None,
-        debounce=int(_STILL_SECONDS * 1000),
-        rust_timeout=int(_LOOK_SECONDS * 1000),
-        yield_on_timeout=True,
-        recursive=False,
-        ignore_permission_denied=True,
-    )
-    async with aclosing(watched):
-        async for _ in watched:
-            yield
-            if _folders(path) != folders:
-                return
-
-
-def _folders(path: Path) -> frozenset[Path]:
-    parents = {path.absolute().parent, Path(os.path.realpath(path)).parent}
-    return frozenset(parent for parent in parents if parent.is_dir())
 
 
 def _mark(path: Path) -> _Mark:

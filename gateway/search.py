@@ -1,11 +1,10 @@
 """Looks for a manifest by its digest: asked for where it can be, else converted until it turns up."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import structlog
-from cachetools import LRUCache
 
 from gateway.fetch import Fetcher
 from gateway.flights import Flights
@@ -18,12 +17,11 @@ from gateway.sources.base import Found, Source
 from gateway.store.catalog import Catalog
 from gateway.store.rows import TagRow
 from gateway.taken import drifted, take
-from gateway.waiting import Span
+from gateway.waiting import Learnt, Span
 
 log = structlog.get_logger(__name__)
 
 SEARCHED_VERSIONS: Final = 25
-_REMEMBERED_SEARCHES: Final = 10_000
 
 
 class Search:
@@ -34,7 +32,7 @@ class Search:
         self._catalog = catalog
         self._now = now
         self._conversions: Flights[None] = Flights()
-        self._in_vain: LRUCache[Hashable, Span] = LRUCache(_REMEMBERED_SEARCHES)
+        self._in_vain: Learnt[Span] = Learnt()
 
     async def find(self, route: Route, digest: Digest) -> None:
         """Keep the manifest of this digest, from the first source that has it; raise an outcome."""
@@ -56,22 +54,25 @@ class Search:
 
     async def _convert_until(self, route: Route, digest: Digest, source: Source) -> None:
         """One search at a time for each target, which speaks for every digest that it did not meet."""
-        key = route.cache_key
+        key = route.asking_key
         while True:
-            in_vain = self._in_vain.get(key)
+            in_vain = self._in_vain.get(route)
             if in_vain is not None and in_vain.holds(self._now()):
                 raise self._nothing(route)
             was_running = self._conversions.is_running(key)
             try:
                 await self._conversions.join(key, partial(self._convert_newest, route, digest, source))
             except Missing:
-                self._in_vain[key] = Span(self._now(), route.policy.missing_for_seconds)
+                self._note_in_vain(route)
                 raise
             if await self._is_kept(route, digest):
                 return
             if not was_running:
-                self._in_vain[key] = Span(self._now(), route.policy.missing_for_seconds)
+                self._note_in_vain(route)
                 raise self._nothing(route)
+
+    def _note_in_vain(self, route: Route) -> None:
+        self._in_vain.put(route, Span(self._now(), route.policy.missing_for_seconds))
 
     def _nothing(self, route: Route) -> Missing:
         return Missing(f"none of the newest {SEARCHED_VERSIONS} versions of {route.name} is this digest")

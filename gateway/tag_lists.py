@@ -58,11 +58,11 @@ class TagLists:
             known = None
         if known is not None and state is Standing.FRESH:
             return _listed(known, held, Cache.HIT)
-        key = route.cache_key
         if not held and known is None:
-            self._refusals.raise_remembered(key)
-        elif self._pauses.is_on(key):
+            self._refusals.raise_remembered(route)
+        elif self._pauses.is_on(route):
             return _stale(known, held)
+        key = route.asking_key
         cache = Cache.JOINED if self._flights.is_running(key) else Cache.MISS if known is None else Cache.HIT
         flight = self._flights.launch(key, partial(self._refresh, route, self._now()))
         if known is not None and (
@@ -85,7 +85,7 @@ class TagLists:
             async with self._deadlines.patience(f"the tags of {route.name}"):
                 return _listed(await asyncio.shield(flight), set(), cache)
         except Outcome as error:
-            raise self._refusals.remember(route.cache_key, route, error, Situation.NAME_NOT_KNOWN) from error
+            raise self._refusals.remember(route, "", error, Situation.NAME_NOT_KNOWN) from error
 
     async def _briefly(
         self,
@@ -132,7 +132,7 @@ class TagLists:
         try:
             return await self._fetcher.ask(route, partial(self._ask, route))
         except Outcome as error:
-            self._pauses.begin(route.cache_key, route, error)
+            self._pauses.begin(route, "", error)
             raise
 
     def _needs_no_asking(self, route: Route, known: TagList, asked_at: float) -> bool:

@@ -1,22 +1,25 @@
 """How long a client waits, and what it is told at once because somebody else was told it just now."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from cachetools import LRUCache
 
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.outcomes import Missing, Outcome, Unavailable, UnknownHost
 from gateway.refusals import refusal, unavailable
+from gateway.rules.model import RuleSet
 from gateway.rules.route import Route
 from gateway.sources.base import COLD_SECONDS, STALE_SECONDS
 from gateway.store.blobs import StorageFailed
 
 _REMEMBERED: Final = 10_000
 _UNSAID_SECONDS: Final = 5  # whoever limits us, and does not say for how long
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,27 @@ class Span:
 _NEVER: Final = Span(0.0, 0.0)
 
 
+class Learnt(Generic[T]):
+    """What is remembered of a reference at a target, and of who was asked for it, under one rule set.
+
+    Other rules may lead elsewhere, and dial whom these may not: what was learnt by them says nothing here.
+    A ``reference`` is empty where all of a name is meant.
+    """
+
+    def __init__(self) -> None:
+        self._rules: RuleSet | None = None
+        self._held: LRUCache[tuple[object, ...], T] = LRUCache(_REMEMBERED)
+
+    def get(self, route: Route, reference: str = "") -> T | None:
+        return self._held.get((*route.asking_key, reference)) if route.rules is self._rules else None
+
+    def put(self, route: Route, learnt: T, reference: str = "") -> None:
+        if route.rules is not self._rules:
+            self._rules = route.rules
+            self._held.clear()
+        self._held[*route.asking_key, reference] = learnt
+
+
 class Refusals:
     """Outcomes as OciErrors; «nobody has it» is remembered for ``missing_for``, an outage never.
 
@@ -60,18 +84,19 @@ class Refusals:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._remembered: LRUCache[Hashable, tuple[OciError, Span]] = LRUCache(_REMEMBERED)
+        self._remembered: Learnt[tuple[OciError, Span]] = Learnt()
 
-    def raise_remembered(self, key: Hashable) -> None:
-        error, span = self._remembered.get(key, (None, _NEVER))
+    def raise_remembered(self, route: Route, reference: str = "") -> None:
+        error, span = self._remembered.get(route, reference) or (None, _NEVER)
         if error is not None and span.holds(self._now()):
             raise replace(error)  # an exception raised anew would keep every frame it went through
 
-    def remember(self, key: Hashable, route: Route, outcome: Outcome, absent: Situation) -> OciError:
+    def remember(self, route: Route, reference: str, outcome: Outcome, absent: Situation) -> OciError:
         """Translate an outcome; ``absent`` is what a plain Missing means here."""
         error = refusal(outcome, absent)
         if isinstance(outcome, Missing):
-            self._remembered[key] = (replace(error), Span(self._now(), route.policy.missing_for_seconds))
+            span = Span(self._now(), route.policy.missing_for_seconds)
+            self._remembered.put(route, (replace(error), span), reference)
         return error
 
 
@@ -80,22 +105,25 @@ class Pauses:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._spans: LRUCache[Hashable, Span] = LRUCache(_REMEMBERED)
+        self._spans: Learnt[Span] = Learnt()
 
-    def is_on(self, key: Hashable) -> bool:
-        return self._spans.get(key, _NEVER).holds(self._now())
+    def is_on(self, route: Route, reference: str = "") -> bool:
+        return (self._spans.get(route, reference) or _NEVER).holds(self._now())
 
-    def begin(self, key: Hashable, route: Route, outcome: Outcome) -> None:
+    def begin(self, route: Route, reference: str, outcome: Outcome) -> None:
         """As long as upstream asks for; after a definite answer as long as «nobody has it» is remembered.
 
         After an outage not at all: whoever is down is not asked anyway.
         """
         match outcome:
             case Unavailable(retry_after_seconds=int(seconds)):
-                self._spans[key] = Span(self._now(), seconds)
+                self._pause(route, reference, seconds)
             case Unavailable(is_rate_limited=True):
-                self._spans[key] = Span(self._now(), _UNSAID_SECONDS)
+                self._pause(route, reference, _UNSAID_SECONDS)
             case Unavailable() | UnknownHost():
                 pass
             case _:
-                self._spans[key] = Span(self._now(), route.policy.missing_for_seconds)
+                self._pause(route, reference, route.policy.missing_for_seconds)
+
+    def _pause(self, route: Route, reference: str, seconds: float) -> None:
+        self._spans.put(route, Span(self._now(), seconds), reference)

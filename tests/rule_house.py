@@ -12,7 +12,7 @@ import pytest
 
 from gateway.oci.postgres_url import PostgresUrl
 from gateway.oci.repository import Repository
-from gateway.rule_following import Follower, Switch, Watch, Watcher
+from gateway.rule_following import Follower, Switch, Watcher
 from gateway.rule_revisions import InForce, RuleDesk, RuleReader, RulesFile
 from gateway.rules.route import Wanted, route
 from gateway.settings_values import RulesEditedIn
@@ -103,16 +103,14 @@ def open_place(folder: Path, database: PostgresUrl | None) -> Place:
 
 
 @asynccontextmanager
-async def running(
-    place: Place, instance: str = INSTANCE, watch: Watch | None = None
-) -> AsyncIterator[Switch]:
+async def running(place: Place, instance: str = INSTANCE) -> AsyncIterator[Switch]:
     """What a server does while it runs: one worker that watches the file, and follows."""
     desk = place.desk()
     in_force = desk.start()
     switch = Switch(in_force)
     tasks = [
         asyncio.create_task(Follower(desk, switch, instance).run()),
-        asyncio.create_task(Watcher(desk, instance, in_force.file, watch=watch).run()),
+        asyncio.create_task(Watcher(desk, instance, in_force.file).run()),
     ]
     try:
         yield switch

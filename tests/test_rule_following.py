@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -261,15 +261,3 @@ async def test_an_edit_that_no_event_tells_of_is_followed(place: Place, tmp_path
         await is_well(switch)
         other_name.write_text(B)
         await leads_to(switch, "b")
-
-
-async def test_where_nothing_can_be_watched_the_file_is_looked_at(place: Place) -> None:
-    async def no_watch_left(path: Path) -> AsyncGenerator[None, None]:
-        if path.is_absolute():
-            raise RuntimeError("Too many open files (os error 24)")
-        yield
-
-    async with running(place, watch=no_watch_left) as switch:
-        for text, name in ((B, "b"), (C, "c")):
-            renamed(place.path, text)
-            await leads_to(switch, name)

@@ -1,5 +1,6 @@
 """What is wrong with rules is told while it lasts; gateways that share a catalog follow each other."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -10,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.oci.postgres_url import PostgresUrl
-from gateway.rule_following import Follower, Switch, Watcher
+from gateway.rule_following import FOLLOW_SECONDS, Follower, Switch, Watcher
 from gateway.rule_revisions import InForce, RuleDesk
 from gateway.settings_values import RulesEditedIn
 from gateway.store.revisions import Revision, RevisionOrigin
@@ -189,6 +190,25 @@ async def test_a_fault_of_our_own_ends_neither_watching_nor_following(place: Pla
     await watcher.look()
     await follower.look()
     assert (switch.in_force.revision, switch.in_force.trouble) == (3, None)
+
+
+async def test_a_revision_that_this_version_cannot_read_does_not_end_the_following(place: Place) -> None:
+    """As of a newer version beside this one, on the same catalog."""
+    async with running(place) as switch:
+        place.book.add(RevisionOrigin.ADMIN, B)
+        _write(place, "UPDATE rule_revisions SET origin = 'elsewhere' WHERE number = 2")
+        with capture_logs() as logged:
+            await is_told(switch, "'elsewhere' is not a valid RevisionOrigin")
+            await asyncio.sleep(2 * FOLLOW_SECONDS)
+        assert [line["event"] for line in logged] == ["rules_not_followed"]
+        assert host_of(switch.in_force) == "a.example.com"
+        _write(place, "UPDATE rule_revisions SET origin = 'import' WHERE number = 2")
+        await leads_to(switch, "b")
+        await is_well(switch)
+
+
+def _write(place: Place, statement: str) -> None:
+    place.engines.write(lambda connection: connection.exec_driver_sql(statement))
 
 
 @pytest.mark.parametrize("origin", [RevisionOrigin.ADMIN, RevisionOrigin.ROLLBACK, RevisionOrigin.IMPORT])

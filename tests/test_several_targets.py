@@ -245,3 +245,13 @@ async def test_the_catalog_lists_a_name_wherever_its_tags_came_from(opened: Open
         assert await at.puller.repositories() == [NAME]
         at.use(leading_to(FIRST, THIRD))
         assert await at.puller.repositories() == []
+
+
+async def test_the_catalog_lists_every_name_of_a_shared_copy(opened: Opened) -> None:
+    short = f'  - {{repository: "short/*", rewrite: {SECOND.replace("/redis", "/$1")}}}\n'
+    async with opened(RULES + short, only_at_second()) as at:
+        digest = await at.pull(NAME, "1.0.0")
+        assert await at.pull(SECOND, "1.0.0") == digest
+        await at.puller.manifest(wanted("short/redis"), digest)
+        assert await at.puller.repositories() == [NAME, SECOND, "short/redis"]
+        assert at.upstreams.by_target[SECOND].asked == ["1.0.0"]

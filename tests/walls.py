@@ -50,6 +50,7 @@ _VERBS = (
         "blob_pull",
         "dependents",
         "homes",
+        "asked_names",
         "ages",
         "selection",
         "rule_revisions",

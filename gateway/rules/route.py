@@ -15,6 +15,7 @@ from gateway.rules.registry_names import login_places
 from gateway.rules.rewrites import Captures
 
 MAX_HOST_LENGTH = 253
+_UNWRITTEN: Final = RuleSet()
 _LABEL = r"(?=[a-z0-9-]{1,63}\.)[a-z0-9](?:-*[a-z0-9])*"
 _PUBLIC_HOST = re.compile(rf"(?:{_LABEL}\.)+(?:[a-z]{{2,63}}|xn--[a-z0-9-]{{1,59}})")
 
@@ -79,7 +80,7 @@ class Route:
     is_registry_guessed: bool = False
     chartproxy: str | None = None
     access: Access = Access.ANONYMOUS
-    rules: RuleSet = field(default_factory=RuleSet, compare=False, repr=False)
+    rules: RuleSet = field(default=_UNWRITTEN, compare=False, repr=False)
 
     @property
     def errand(self) -> Errand:
@@ -89,6 +90,12 @@ class Route:
     def cache_key(self) -> tuple[str, str]:
         """What the cache belongs to, in words that every process has for it."""
         return (str(self.target), self.variant.value)
+
+    @property
+    def asking_key(self) -> tuple[str, ...]:
+        """What the cache belongs to, and who is asked for it: another rule may ask others for the same."""
+        guessed = "?" if self.is_registry_guessed else ""
+        return (*self.cache_key, guessed, self.chartproxy or "", *self.chain)
 
     @property
     def is_offline(self) -> bool:

@@ -10,7 +10,7 @@ from gateway.oci.urls import HttpUrl
 from gateway.rules.model import RuleSet, Upstream
 from gateway.sources.places import by_authority
 
-_REMEMBERED = 8  # one is in force; requests that began before it came end under an older one
+_REMEMBERED = 2  # one is in force; requests that began before it came end under the older one
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,10 @@ class Catalog:
         """
         await self._write(writes.keep_tag, name, row, replaces)
 
+    async def note_name(self, name: str, target: Target, now: float) -> None:
+        """Note a name that led a client to a target; once noted it stays as it was."""
+        await self._write(writes.note_name, name, target, now)
+
     async def keep_blob(  # noqa: PLR0917 (a right's columns, in their order)
         self, target: Target, variant: str, digest: Digest, size_bytes: int, source: str, kept_at: float
     ) -> None:

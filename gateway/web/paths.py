@@ -62,6 +62,14 @@ def parse_namespace(text: str) -> Repository:
     return Repository(text)
 
 
+def within(name: str, prefix: Repository | None, *, is_namespace: bool) -> Repository:
+    """The name that is matched: ``prefix`` stands in front, unless it is a namespace that leads already."""
+    leads_already = is_namespace and name.startswith(f"{prefix}/")
+    if prefix is None or leads_already:
+        return Repository.parse(name)
+    return Repository.parse_with_port(f"{prefix}/{name}")
+
+
 def parse_path(path: str, namespace: Repository | None = None) -> Asked | None:
     """Read a decoded path; None where it is none of the distribution API's.
 
@@ -79,7 +87,7 @@ def parse_path(path: str, namespace: Repository | None = None) -> Asked | None:
     if rest == "_catalog":
         return CatalogAsked()
     name, keyword, last = _split(rest)
-    repository = _repository(name, prefix, is_namespace=not before)
+    repository = within(name, prefix, is_namespace=not before)
     match keyword:
         case "manifests":
             return ManifestAsked(repository, _reference(last))
@@ -101,13 +109,6 @@ def _split(rest: str) -> tuple[str, str, str]:
             "<name>/blobs/<digest>, <name>/referrers/<digest> or <name>/tags/list",
         )
     return rest[:place], keyword, rest[place + len(keyword) + 2 :]
-
-
-def _repository(name: str, prefix: Repository | None, *, is_namespace: bool) -> Repository:
-    leads_already = is_namespace and name.startswith(f"{prefix}/")
-    if prefix is None or leads_already:
-        return Repository.parse(name)
-    return Repository.parse_with_port(f"{prefix}/{name}")
 
 
 def _reference(text: str) -> Reference:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.access.readers import admit_operator
-from gateway.cli.explain import host_asked
+from gateway.cli.explain import host_asked, in_namespace
 from gateway.cli.explanation import text_of
 from gateway.explained import SourceTold
 from gateway.oci.digest import Digest
@@ -302,3 +302,20 @@ def test_a_host_is_what_rules_would_see_of_such_a_reference(
     reference: str, given: str | None, host: str
 ) -> None:
     assert host_asked(reference, parse_location(reference, {"own.example.test"}), given) == host
+
+
+@pytest.mark.parametrize(
+    ("reference", "namespace", "name"),
+    [
+        ("library/nginx:1", "docker.io", "docker.io/library/nginx:1"),
+        ("docker.io/library/nginx:1", "docker.io", "docker.io/library/nginx:1"),
+        ("gateway.test:9000/team/app:1", "images.example.test:5443", "images.example.test:5443/team/app:1"),
+        ("team/app:1", "own.example.test", "team/app:1"),
+        ("team/app:1", None, "team/app:1"),
+    ],
+)
+def test_a_namespace_stands_in_front_as_for_a_client_that_sends_it(
+    reference: str, namespace: str | None, name: str
+) -> None:
+    location = parse_location(reference, ())
+    assert str(in_namespace(location, namespace, {"own.example.test"})) == name
