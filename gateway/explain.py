@@ -140,7 +140,7 @@ class Explainer:
             shown = {row.digest for row in rows if visibility.shows(row.tag)}
             return None if digest in shown else str(visibility)
         if not visibility.shows(meant.name):
-            return str(visibility)
+            return visibility.why_hidden(meant.name)
         is_held = any(row.source in route.chain for row in _named(meant, rows))
         if is_held or self._is_offline or not visibility.min_age_seconds:
             return None

@@ -1,5 +1,6 @@
 """The socket that is listened on, bound once, before anything that may fail later."""
 
+import errno
 import socket
 
 BACKLOG = 1024
@@ -18,7 +19,8 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise BindError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        hint = " (--port takes another, 0 a free one)" if error.errno == errno.EADDRINUSE else ""
+        raise BindError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from error
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener

@@ -88,12 +88,13 @@ class Selection:
         if visibility.is_open:
             return
         digest = digest_of_fallback_tag(tag)
-        message = f"{route.name}:{tag} is hidden: {visibility}"
         if digest is not None:
             if digest not in await self._digests(route):
+                message = f"{route.name}:{tag} is hidden: {visibility}"
                 raise OciError(Situation.MANIFEST_NOT_KNOWN, message)
             return
         if not visibility.shows(tag):
+            message = f"{route.name}:{tag} is hidden: {visibility.why_hidden(tag)}"
             raise OciError(Situation.HIDDEN, message)
         await self._ages.require_old_enough(route, tag)
 

@@ -62,11 +62,13 @@ async def test_hidden_tags_are_in_no_list_and_are_not_pulled_and_nobody_is_asked
         assert source(at).asked == [version for version in VERSIONS if version in shown]
 
 
-async def test_a_refusal_names_the_keys_that_hide(tmp_path: Path) -> None:
+async def test_a_refusal_names_the_keys_that_hide_this_very_tag(tmp_path: Path) -> None:
     rules = under(versions='">=5"', tags='{allow: ["5*", "6*"], deny: ["*rc*"]}')
     async with ruled(tmp_path, rules, with_versions(*VERSIONS)) as at:
-        told = "tags.allow 5*, 6*; tags.deny *rc*; versions >=5"
+        told = "tags.allow 5*, 6*; versions >=5"
         assert (await refusal(at, "4.9.0")).message == f"{NAME}:4.9.0 is hidden: {told}"
+        told = "tags.deny *rc*; versions >=5"
+        assert (await refusal(at, "5.11.0-rc.1")).message == f"{NAME}:5.11.0-rc.1 is hidden: {told}"
 
 
 async def test_held_tags_are_hidden_too_also_offline_and_other_names_show_them(tmp_path: Path) -> None:

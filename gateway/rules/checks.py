@@ -25,6 +25,12 @@ def check_exclusive(root: Node, report: Report) -> None:
             )
 
 
+_NO_PLACE = (
+    "a target is <host>/<path>/<name>; any other host gets a key under upstreams, with a url, and with "
+    "allow_private where that is on a private network"
+)
+
+
 def check_rules(root: Node, rule_set: RuleSet, report: Report) -> None:
     """Rules whose written target, or chart proxy, is no place, or that leave nobody to ask."""
     hosts = frozenset(key.partition("/")[0] for key in rule_set.upstreams)
@@ -35,7 +41,7 @@ def check_rules(root: Node, rule_set: RuleSet, report: Report) -> None:
         for host in dict.fromkeys(rewrite.host for rewrite in rule.rewrites):
             if host is not None and host not in hosts and not _is_reachable(rule_set, host):
                 message = f"{host} is no public host, and no key of upstreams"
-                report.add(rule.place, f"{path}.rewrite", message, "a target is <host>/<path>/<name>")
+                report.add(rule.place, f"{path}.rewrite", message, _NO_PLACE)
         fault = _chain_fault_of(rule_set, rule)
         if fault is not None:
             report.add(rule.place, f"{path}.chain", fault)

@@ -102,11 +102,13 @@ def _glob(text: str, alphabet: Alphabet) -> Pattern:
 
 def _check_segment(segment: str, offset: int, alphabet: Alphabet) -> None:
     if not segment:
-        raise PatternError(f"an empty part: {alphabet.separator} parts two of them", offset)
+        mark = alphabet.separator
+        hint = f"leave out oci://, and a {mark} in front, at the end, or beside another"
+        raise PatternError(f"an empty part: {mark} parts two of them", offset, hint)
     taken = alphabet.literals.match(segment)
     known = 0 if taken is None else taken.end()
     if known < len(segment):
-        raise _strange(segment[known], offset + known)
+        raise _strange(segment[known], offset + known, alphabet)
     if "**" in segment and segment != "**":
         raise PatternError(
             f"** stands for whole parts: alone between two {alphabet.separator}",
@@ -115,8 +117,10 @@ def _check_segment(segment: str, offset: int, alphabet: Alphabet) -> None:
         )
 
 
-def _strange(character: str, position: int) -> PatternError:
+def _strange(character: str, position: int, alphabet: Alphabet) -> PatternError:
     """Of what no name has."""
+    if character == ":" and alphabet is Subject.HOST.value:
+        return PatternError("hosts are matched without their port", position, "leave it out")
     if character.isupper():
         return PatternError("names are in lower case", position)
     return PatternError(

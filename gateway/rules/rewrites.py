@@ -112,6 +112,8 @@ def _check_shape(rewrite: Rewrite) -> None:
     filled = "".join(part if isinstance(part, str) else _STAND_IN for part in rewrite.parts)
     if "://" in filled:
         raise RewriteError("a target has no scheme", hint=f"write {rewrite.text.partition('://')[2]}")
+    if re.search(r"/[^:]*:[^/]*$", filled):
+        raise RewriteError("a target has no tag, and no port", rewrite.text.rindex(":"), "leave it out")
     if re.search(r":[0-9]", filled):
         raise RewriteError(
             "a target has no port",

@@ -260,8 +260,20 @@ def unknown_host_message(host: str) -> str:
     """
     return (
         f"{host} cannot be reached from here: it is no host name, no such host, or one on a private network "
-        f"that rules.yaml does not allow; a key {host} under `upstreams` there, with a url, would say what "
-        "it stands for"
+        f"that rules.yaml does not allow; a key {host} under `upstreams` there, with a url, says what it "
+        "stands for, and needs `allow_private: true` where that is on a private network"
+    )
+
+
+def _unruled_message(target: Target) -> str:
+    """With a pattern that would match, beside the rules for this first segment that are there already."""
+    below = target.place.count("/")  # `*` takes one segment alone
+    pattern, end = (
+        (f'"{target.host}/{"**" if below else "*"}"', "$1") if target.place else (target.host, "<name>")
+    )
+    return (
+        f"no rule matches {target}, and {target.host} is no host: in rules.yaml a rule with "
+        f"`repository: {pattern}` and `rewrite: <host>/<path>/{end}` would say where it leads"
     )
 
 
@@ -273,10 +285,7 @@ def _refuse_what_is_no_place(
     if upstream is None and not is_key_alone and not is_public_host(host):
         message = unknown_host_message(host)
         if rule is None and "." not in host:
-            message = (
-                f"no rule matches {target}, and {host} is no host: in rules.yaml a rule with "
-                f'`repository: "{host}/*"` and `rewrite: <host>/<path>/$1` would say where it leads'
-            )
+            message = _unruled_message(target)
         raise OciError(Situation.NAME_NOT_KNOWN, message)
     if not target.place:
         raise OciError(Situation.NAME_NOT_KNOWN, f"{host} is a host alone: a name on it is needed, {host}/…")

@@ -89,7 +89,10 @@ def _check_keys(node: MappingNode, path: str, report: Report) -> None:
     names = {key.text: key.place for key, _ in node.entries}
     if not names.keys() & _PATTERNS and names.keys() <= RULE.keys():  # a misspelt one is told already
         report.add(
-            node.place, path, "it matches nothing in particular", 'add a repository: "**" matches every name'
+            node.place,
+            path,
+            "it matches nothing in particular",
+            'it needs `host` or `repository` under the same dash; "**" matches every name',
         )
     if "deny" in names and "rewrite" in names:
         report.add(names["rewrite"], path, "a rule that denies leads nowhere", "keep one: deny, or rewrite")

@@ -108,7 +108,11 @@ def join(path: str, key: str) -> str:
 
 def _report_unknown(key: ScalarNode, rows: Table[Subject], path: str, report: Report) -> None:
     near = nearest(key.text, rows)
-    hint = f"did you mean {near}?" if near else "known here: " + ", ".join(sorted(rows))
+    hint = (
+        f"did you mean {near}?"
+        if near
+        else "known here: " + ", ".join(name for name in sorted(rows) if rows[name].is_obeyed)
+    )
     report.add(key.place, join(path, key.text), "unknown key", hint)
 
 

@@ -78,7 +78,7 @@ def parse_tree(text: str | bytes) -> Node:
     try:
         return _Builder(yaml.parse(decoded, Loader=loader)).document()
     except yaml.MarkedYAMLError as error:
-        raise _syntax_error(error) from error
+        raise _syntax_error(error, decoded) from error
 
 
 class _Builder:
@@ -181,12 +181,45 @@ def _place(event: yaml.Event) -> Place:
     return Place() if mark is None else Place(mark.line + 1, mark.column + 1)
 
 
-def _syntax_error(error: yaml.MarkedYAMLError) -> TreeError:
+def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> TreeError:
     mark = error.problem_mark or error.context_mark
     place = Place() if mark is None else Place(mark.line + 1, mark.column + 1)
     message = ", ".join(part for part in (error.problem, error.context) if part)
-    hint = _QUOTE_IT if error.context == "while scanning an alias" else None
-    return TreeError(place, f"it is no YAML: {message}", hint)
+    return TreeError(place, f"it is no YAML: {message}", _hint(error, _character_at(text, place)))
+
+
+def _hint(error: yaml.MarkedYAMLError, character: str) -> str | None:
+    """What most people did who got this error; of what was begun, also where."""
+    if character == "\t":
+        return "a tab stands there: YAML is indented by spaces alone"
+    if error.context == "while scanning for the next token":
+        return f"text that begins with {character!r} needs quotes"
+    mark = error.context_mark
+    begun = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
+    return _HINTS.get(error.context or "", "").format(begun=begun) or None
+
+
+_LINE_UP = "what belongs together begins in one column, here that of {begun}"
+_UNCLOSED = (
+    "it begins in {begun}: a quote or bracket is open, or a value that has one of {{ }} [ ] , needs quotes, "
+    'such as "host/${{chart}}"'
+)
+_HINTS = {
+    "": "a line is indented too far, a space is missing behind a colon, or a value with a colon needs quotes",
+    "while scanning an alias": _QUOTE_IT,
+    "while parsing a quoted scalar": "backslashes need single quotes: '~ghcr\\.io/(.+)'",
+    "while scanning a quoted scalar": "the quote in {begun} is not closed",
+    "while parsing a flow mapping": _UNCLOSED,
+    "while parsing a flow sequence": _UNCLOSED,
+    "while parsing a block mapping": _LINE_UP,
+    "while parsing a block collection": _LINE_UP,
+}
+
+
+def _character_at(text: str, place: Place) -> str:
+    lines = text.splitlines()
+    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    return line[place.column - 1 : place.column]
 
 
 def _decode(text: str | bytes) -> str:

@@ -155,6 +155,12 @@ def upstream_key(node: ScalarNode) -> HttpUrl:
     """Where a key of ``upstreams`` is dialled unless ``url`` says otherwise."""
     text = scalar(node, "a host").text
     hint = "host[:port][/path], in lower case, such as charts.example.com/stable"
+    if "://" in text:
+        raise unreadable(
+            node, "a key has no scheme", f"write {text.partition('://')[2]}; a url may stand below it"
+        )
+    if "*" in text:
+        raise unreadable(node, "a key is one host, not a pattern", hint)
     if not _KEY.fullmatch(text):
         raise unreadable(node, "no host, or no place on one", hint)
     try:

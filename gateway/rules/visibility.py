@@ -35,17 +35,12 @@ class Visibility:
     min_age_seconds: float = 0.0
 
     def __str__(self) -> str:
-        """Which keys of the rules hide tags here."""
-        told = []
-        if self.allow:
-            told.append(f"tags.allow {', '.join(self.allow)}")
-        if self.deny:
-            told.append(f"tags.deny {', '.join(self.deny)}")
-        if self.versions is not None:
-            told.append(f"versions {self.versions}")
-        if self.min_age_seconds:
-            told.append(f"min_age of {self.min_age_seconds:g} s")
-        return "; ".join(told)
+        """Which keys of the rules may hide tags here."""
+        return "; ".join(self._keys())
+
+    def why_hidden(self, tag: str) -> str:
+        """Which of its keys hide a tag by its text; empty where none does."""
+        return "; ".join(words for words, part in self._keys().items() if not part.shows(tag))
 
     @property
     def is_open(self) -> bool:
@@ -59,6 +54,16 @@ class Visibility:
         it by its digest instead.
         """
         return _is_shown(tag, _patterns(self.allow), _patterns(self.deny), self.versions)
+
+    def _keys(self) -> dict[str, "Visibility"]:
+        """Each key that says something, in words, and as a visibility of its own."""
+        told = {
+            f"tags.allow {', '.join(self.allow)}": Visibility(allow=self.allow),
+            f"tags.deny {', '.join(self.deny)}": Visibility(deny=self.deny),
+            f"versions {self.versions}": Visibility(versions=self.versions),
+            f"min_age of {self.min_age_seconds:g} s": Visibility(min_age_seconds=self.min_age_seconds),
+        }
+        return {words: part for words, part in told.items() if not part.is_open}
 
 
 def visible(

@@ -41,7 +41,10 @@ def test_a_port_that_is_taken_is_told_in_a_line(site: Site) -> None:
         port = taken.getsockname()[1]
         ran = site.run("serve", "--port", str(port))
     assert (ran.code, ran.output) == (1, "")
-    assert ran.errors == f"gateway: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert ran.errors == (
+        f"gateway: cannot listen on 127.0.0.1:{port}: Address already in use "
+        "(--port takes another, 0 a free one)\n"
+    )
 
 
 def test_every_mistake_in_the_rules_is_told_with_its_place(site: Site) -> None:

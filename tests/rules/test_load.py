@@ -244,6 +244,25 @@ def test_a_problem_reads_as_one_line_an_editor_can_jump_to() -> None:
     assert str(one_problem("version: [")).startswith("rules.yaml:2:1: it is no YAML")
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("rules:\n\t- repository: x", "a tab stands there"),
+        ("rules:\n  - name: x\n     host: y", "a line is indented too far"),
+        ("rules:\n  - name: x\n   host: y", "begins in one column, here that of line 2, column 3"),
+        ("rules:\n  - name: x\n    deny: y\n     host: z", "a line is indented too far"),
+        ('rules:\n  - name: "x"\n     host: z', "begins in one column, here that of line 2, column 5"),
+        ("rules: [{rewrite: x/${chart}}]", 'needs quotes, such as "host/${chart}"'),
+        ('rules:\n- {name: "a, host: b}\n- {name: "c"}', "it begins in line 2, column 3: a quote or bracket"),
+        ('rules: [{repository: "~ghcr\\.io/x"}]', r"single quotes: '~ghcr\.io/(.+)'"),
+        ('rules: [{repository: "x', "the quote in line 1, column 22 is not closed"),
+        ("rules: @x", "text that begins with '@' needs quotes"),
+    ],
+)
+def test_what_is_no_yaml_is_answered_with_what_most_likely_went_wrong(text: str, hint: str) -> None:
+    assert hint in (one_problem(text).hint or "")
+
+
 def test_a_key_that_resembles_none_is_answered_with_all() -> None:
     hint = one_problem("version: 1\negress: {zzzzzz: 1}").hint
     assert hint == "known here: ca_file, hosts, mode, no_proxy, proxy"

@@ -186,7 +186,7 @@ def test_so_is_one_of_hosts(text: str, offset: int, message: str) -> None:
     [
         ("abc/d!e", Subject.REPOSITORY, 5, "'!' is in no name"),
         ("abc/Def", Subject.REPOSITORY, 4, "lower case"),
-        ("a.example:5000", Subject.HOST, 9, "':' is in no name"),
+        ("a.example:5000", Subject.HOST, 9, "without their port"),
         ("~a*b|*", Subject.REPOSITORY, 5, "*"),
         ("~ab)", Subject.REPOSITORY, 3, "unexpected )"),
     ],
