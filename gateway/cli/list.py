@@ -10,6 +10,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from gateway.cli.options import as_json, open_gateway, with_settings
+from gateway.rules.route import PLAIN
 from gateway.settings import Settings
 from gateway.store.rows import HeldRow
 
@@ -30,7 +31,12 @@ def command(settings: Settings, is_json: bool) -> None:
         Console().print(held_table(held))
     else:
         for one in held:
-            click.echo(f"{one.name}:{one.row.tag}\t{one.row.digest}\t{one.size_bytes}\t{one.row.source}")
+            row = one.row
+            click.echo(
+                "\t".join(
+                    [f"{one.name}:{row.tag}", str(row.digest), str(one.size_bytes), row.source, row.variant]
+                )
+            )
 
 
 async def _held(settings: Settings) -> list[HeldRow]:
@@ -43,6 +49,7 @@ def _facts(held: HeldRow) -> dict[str, object]:
         "name": held.name,
         "target": str(held.row.target),
         "tag": held.row.tag,
+        "variant": held.row.variant,
         "digest": str(held.row.digest),
         "size_bytes": held.size_bytes,
         "source": held.row.source,
@@ -64,5 +71,6 @@ def held_table(held: list[HeldRow]) -> Table:
         row = one.row
         kept = datetime.fromtimestamp(row.kept_at, UTC).strftime("%Y-%m-%d %H:%M")
         digest = str(row.digest)[:_SHORT_DIGEST]
-        table.add_row(one.name, row.tag, decimal(one.size_bytes), kept, row.source, digest)
+        tag = row.tag if row.variant == PLAIN.value else f"{row.tag} ({row.variant})"
+        table.add_row(one.name, tag, decimal(one.size_bytes), kept, row.source, digest)
     return table

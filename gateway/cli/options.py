@@ -103,5 +103,7 @@ def _in_force(settings: Settings, data_dir: DataDir) -> InForce:
     finally:
         desk.engines.dispose()
     if found.trouble is not None:
-        click.echo(f"gateway: the rules of revision {found.revision} are used: {found.trouble}", err=True)
+        told = f"gateway: the rules of revision {found.revision} are used: {found.trouble}"
+        hint = "a server with other settings may have others: give the same here, by GATEWAY_… or --config"
+        click.echo(f"{told}\n({hint})", err=True)
     return found

@@ -49,7 +49,7 @@ for verb in (revisions.show, revisions.history, revisions.rollback):
 
 
 @command.command("check")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="[FILE]", required=False)
 @click.option(
     "--secrets",
     "is_looked_up",
@@ -58,17 +58,21 @@ for verb in (revisions.show, revisions.history, revisions.rollback):
 )
 @as_json
 @with_settings
-def check(settings: Settings, file: str, is_looked_up: bool, is_json: bool) -> None:
+def check(settings: Settings, file: str | None, is_looked_up: bool, is_json: bool) -> None:
     """Tell every mistake in a rules file.
 
-    Its tests are run too. FILE may be - for standard input. Exit code 1 where there is a mistake, 0 where
-    there are warnings at the most. Nobody is asked, and nothing is changed.
+    Its tests are run too. FILE is the setting RULES where it is not named, and may be - for standard input.
+    Exit code 1 where there is a mistake, 0 where there are warnings at the most. Nobody is asked, and nothing
+    is changed.
     """
-    name = "stdin" if file == _STDIN else click.format_filename(file)
-    content = _read(file, name)
+    place = str(settings.rules) if file is None else file
+    name = "stdin" if place == _STDIN else click.format_filename(place)
+    content = _read(place, name)
     reader = _reader(settings) if is_looked_up else None
     checked = _checked(content, name, reader)
     click.echo(json.dumps(_facts(checked), indent=2) if is_json else "\n".join(_lines(checked)))
+    if reader is None and checked.rule_set is not None and _names_something(checked.rule_set):
+        click.echo("not looked up: what the file names outside, and PUBLIC_URL (--secrets does)", err=True)
     if checked.errors:
         sys.exit(1)
 
@@ -121,6 +125,21 @@ def _sums(checked: _Checked) -> Iterator[str]:
     yield f"{_counted(len(rules.tests), 'test')}{' passed' if rules.tests else ''}"
     if checked.warnings:
         yield _counted(len(checked.warnings), "warning")
+
+
+def _names_something(rules: RuleSet) -> bool:
+    """Whether a server needs more than the file to obey it."""
+    upstreams = rules.upstreams.values()
+    policies = [
+        rules.defaults,
+        *(one.policy for one in upstreams),
+        *(r.change(rules.defaults) for r in rules.rules),
+    ]
+    return (
+        rules.egress.ca_file is not None
+        or any(one.has_credentials or one.ca_file or one.cert_file for one in upstreams)
+        or any(policy.rewrite_dependencies for policy in policies)
+    )
 
 
 def _counted(count: int, word: str) -> str:

@@ -1,10 +1,11 @@
 """What rules.yaml may say and surely does not mean: told, and obeyed all the same."""
 
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from typing import TypeAlias
 
 from gateway.rules.covering import Cover
-from gateway.rules.model import Rule, RuleSet
+from gateway.rules.model import LOCAL_SUFFIXES, Rule, RuleSet
 from gateway.rules.patterns import Pattern, Subject
 from gateway.rules.problems import Fault, Problem
 from gateway.rules.reach import refused_upstreams, unnamed_upstreams, upstream_of
@@ -25,6 +26,7 @@ def warn(rule_set: RuleSet, file: str) -> list[Problem]:
         *_suspect_patterns(rule_set),
         *_unused_captures(rule_set),
         *_unnamed(rule_set, cover),
+        *_inside(rule_set),
     ]
     return [
         Problem(file, fault.place.line, fault.place.column, path, fault.message, fault.hint)
@@ -43,6 +45,29 @@ def _never_matching(rule_set: RuleSet, cover: Cover) -> Iterator[_Remark]:
                 "move it up, or remove it",
             ),
         )
+
+
+def _inside(rule_set: RuleSet) -> Iterator[_Remark]:
+    """Upstreams at an address, or a name, that only an inside network has."""
+    for upstream in rule_set.upstreams.values():
+        inside = [url.host for url in upstream.urls if _is_inside(url.host)]
+        if inside and not upstream.allow_private:
+            yield (
+                join(join("upstreams", upstream.key), "url"),
+                Fault(
+                    upstream.place,
+                    f"{inside[0]} is on a private network: it is refused",
+                    "allow_private: true lets this upstream be dialled there",
+                ),
+            )
+
+
+def _is_inside(host: str) -> bool:
+    """Whether a host says of itself that it is on no public network."""
+    try:
+        return not ip_address(host.strip("[]")).is_global
+    except ValueError:
+        return f".{host}".endswith(LOCAL_SUFFIXES)
 
 
 def _of_one_name(rule_set: RuleSet) -> Iterator[_Remark]:

@@ -128,9 +128,22 @@ def test_a_file_that_cannot_be_read_is_told(name: str, reason: str, tmp_path: Pa
     assert f" cannot be read: {reason}" in str(result.exception)
 
 
-@pytest.mark.parametrize("arguments", [(), ("a", "b"), ("a", "--frobnicate")])
+@pytest.mark.parametrize("arguments", [("a", "b"), ("a", "--frobnicate")])
 def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert check(*arguments).exit_code == 2
+
+
+def test_without_a_name_the_file_of_the_settings_is_checked(tmp_path: Path) -> None:
+    good = written(tmp_path, GOOD)
+    assert check(GATEWAY_RULES=good).stdout == check(good).stdout
+
+
+def test_what_is_not_looked_up_is_told(tmp_path: Path) -> None:
+    outside = "upstreams: {a.example.org: {token_env: GATEWAY_SECRET_TOKEN}}"
+    told = "not looked up: what the file names outside, and PUBLIC_URL (--secrets does)\n"
+    assert check(written(tmp_path, f"version: 1\n{outside}\n")).stderr == told
+    assert check(written(tmp_path, "version: 1\ndefaults: {rewrite_dependencies: true}\n")).stderr == told
+    assert check(written(tmp_path, "version: 1\n")).stderr == ""
 
 
 def test_a_broken_setting_is_told_as_wrong_usage(tmp_path: Path) -> None:

@@ -191,6 +191,18 @@ def test_a_chart_proxy_of_a_rule_needs_its_upstream() -> None:
     assert on_rules(TAKEN, rule, before="upstreams: {old.example: {}}\n") == []
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8099/lib", "http://[fd00::1]/", "http://nexus.corp.svc/x"])
+def test_an_upstream_inside_needs_leave_to_be_dialled(url: str) -> None:
+    text = f"upstreams:\n  lib.example: {{url: '{url}'"
+    (told,) = warnings(f"{text}}}\n")
+    assert 'upstreams."lib.example".url: ' in told
+    assert told.endswith(
+        "is on a private network: it is refused (allow_private: true lets this upstream be dialled there)"
+    )
+    assert warnings(f"{text}, allow_private: true}}\n") == []
+    assert warnings("upstreams:\n  lib.example: {url: 'https://192.0.9.1/'}\n") == []
+
+
 def test_warnings_come_in_the_order_of_the_file() -> None:
     told = on_rules(
         TAKEN,
