@@ -6,12 +6,12 @@ from functools import partial
 
 from anyio import to_thread
 
-from gateway.asked_names import AskedNames
 from gateway.blob_pull import BlobPuller
 from gateway.dependents import Dependents
 from gateway.fetch import Fetcher
 from gateway.homes import Homes, first_of
 from gateway.manifest_pull import ManifestPuller
+from gateway.notes import Notes
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError
@@ -41,7 +41,7 @@ class Puller:
         self._referrals = Referrals(parts, fetcher)
         self._selection = Selection(parts, fetcher, self._tag_lists)
         self._homes = Homes(parts)
-        self._names = AskedNames(parts.catalog, parts.now)
+        self._notes = Notes(parts.catalog, parts.now)
 
     def route(self, wanted: Wanted) -> Routing:
         """Return where a name leads, as far as whoever asks may go; else raise OciError."""
@@ -115,8 +115,9 @@ class Puller:
     async def _by_tag(self, tag: str, route: Route) -> Pulled:
         await self._selection.require_shown(route, tag)
         by_tag = self._dependents.by_tag if route.rewrites_dependencies else self._manifests.by_tag
+        await self._notes.access(route)
         pulled = await by_tag(route, tag)
-        await self._names.note(route)
+        await self._notes.name(route)
         return pulled
 
     async def _by_digest(self, routing: Routing, digest: Digest) -> Pulled:
@@ -124,13 +125,14 @@ class Puller:
         for route in routing.routes:
             held = await self._manifests.held(route, digest)
             if held is not None:
-                await self._names.note(route)
+                await self._notes.name(route)
                 return Pulled(held, Cache.HIT)
         return await first_of(routing, partial(self._search, digest))
 
     async def _search(self, digest: Digest, route: Route) -> Pulled:
+        await self._notes.access(route)
         pulled = await self._manifests.by_digest(route.as_upstream, digest)
-        await self._names.note(route)
+        await self._notes.name(route)
         return pulled
 
     async def _blob(self, digest: Digest, route: Route) -> PulledBlob:

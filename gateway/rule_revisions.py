@@ -16,6 +16,7 @@ from gateway.rules.model import RuleSet
 from gateway.rules.problems import RulesError
 from gateway.rules.tree import MAX_SIZE_BYTES
 from gateway.sources.credentials import Secrets, docker_logins, verify
+from gateway.store import private_targets
 from gateway.store import rule_book_queries as queries
 from gateway.store.blobs import StorageFailed
 from gateway.store.engine import Engines
@@ -111,7 +112,7 @@ class RuleDesk:
         try:
             content = self.read_file()
             if content is not None and self._is_new(content):
-                return InForce(self._read(content))
+                return InForce(self._complete(self._read(content)))
             return self._newest()
         except (RulesError, RulesFileError) as error:
             return self._last_good(error)
@@ -156,7 +157,7 @@ class RuleDesk:
     def load(self, revision: Revision) -> InForce:
         """Raise RulesError for what cannot be used here and now: a secret may be gone meanwhile."""
         number = revision.head.number
-        return InForce(self.reader.read(revision.content, f"revision {number}"), number)
+        return InForce(self._complete(self.reader.read(revision.content, f"revision {number}")), number)
 
     def _start(self) -> InForce:
         try:
@@ -182,7 +183,11 @@ class RuleDesk:
 
     def _newest(self) -> InForce:
         revision = self.engines.read(queries.newest, self.origins)
-        return InForce(self.reader.nothing()) if revision is None else self.load(revision)
+        return InForce(self._complete(self.reader.nothing())) if revision is None else self.load(revision)
+
+    def _complete(self, rule_set: RuleSet) -> RuleSet:
+        """With what the catalog knows beyond any rules."""
+        return replace(rule_set, private_targets=self.engines.read(private_targets.names))
 
     def _last_good(self, error: RulesError | RulesFileError | StorageFailed) -> InForce:
         """The newest revision that can be used; the error itself where there is none."""

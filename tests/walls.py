@@ -50,7 +50,7 @@ _VERBS = (
         "blob_pull",
         "dependents",
         "homes",
-        "asked_names",
+        "notes",
         "ages",
         "selection",
         "rule_revisions",

@@ -263,7 +263,8 @@ class RuleSet:
     """All that rules.yaml says. A ``place`` is ``host[:port][/path]``; keys match at segment boundaries.
 
     ``logins`` are places, as they are dialled, that a docker config.json knows credentials for; ``own_host``
-    is this gateway's host[:port] as clients know it.
+    is this gateway's host[:port] as clients know it. ``private_targets`` hold what came by credentials, under
+    these rules or others: an edit alone opens it to nobody.
     """
 
     defaults: Policy = Policy()
@@ -273,6 +274,7 @@ class RuleSet:
     tests: tuple[RuleTest, ...] = ()
     logins: frozenset[str] = frozenset()
     own_host: str | None = None
+    private_targets: frozenset[str] = frozenset()
 
     def upstream_for(self, place: str) -> Upstream | None:
         """The upstream whose key is the longest prefix of ``place``."""

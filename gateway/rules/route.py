@@ -204,7 +204,9 @@ def _route_to(rule_set: RuleSet, wanted: Wanted, asked: Target, rule: Rule | Non
         chain=chain.sources,
         is_registry_guessed=chain.is_registry_guessed,
         chartproxy=chain.chartproxy,
-        access=_access(upstream, whole, chain, has_login=has_login),
+        access=_access(
+            upstream, whole, chain, has_login=has_login, was_private=str(target) in rule_set.private_targets
+        ),
         rules=rule_set,
     )
 
@@ -238,14 +240,24 @@ def signs_in_by_docker(rule_set: RuleSet, target: Target, upstream: Upstream | N
     return any(rule_set.login_for(place) is not None for place in places)
 
 
-def _access(upstream: Upstream | None, whole: Upstream | None, chain: Chain, *, has_login: bool) -> Access:
+def _access(
+    upstream: Upstream | None,
+    whole: Upstream | None,
+    chain: Chain,
+    *,
+    has_login: bool,
+    was_private: bool,
+) -> Access:
     """A login is used for registries alone: what is none has nothing private for it.
 
-    A rule's chain opens nothing: what another rule's brought by the login is held for the same target.
+    A rule's chain opens nothing: what another rule's brought by the login is held for the same target. Nor do
+    credentials that were taken away open what they brought (``was_private``).
     """
     if whole is not None and whole.access is Access.PRIVATE:
         return Access.PRIVATE
     is_stated = upstream is not None and upstream.stated_access is not None
+    if was_private and not is_stated:
+        return Access.PRIVATE
     may_be_registry = upstream is None or upstream.kind is not UpstreamKind.HELM
     if has_login and (may_be_registry or SourceName.REGISTRY in chain.sources) and not is_stated:
         return Access.PRIVATE

@@ -12,7 +12,7 @@ from gateway.oci.manifest import Manifest
 from gateway.oci.target import Target
 from gateway.store import catalog_reads as reads
 from gateway.store import catalog_writes as writes
-from gateway.store import tag_lists, tag_targets
+from gateway.store import private_targets, tag_lists, tag_targets
 from gateway.store.engine import Engines
 from gateway.store.generation import Generation
 from gateway.store.rows import HeldRow, KeptManifest, KnownRegistry, NamedBlob, Right, TagList, TagRow
@@ -111,6 +111,10 @@ class Catalog:
         quicker, and only what was seen upstream is noted.
         """
         await self._write(writes.keep_tag, name, row, replaces)
+
+    async def note_private(self, target: Target, now: float) -> None:
+        """Note that what this target holds came by credentials."""
+        await self._write(private_targets.note, target, now)
 
     async def note_name(self, name: str, target: Target, now: float) -> None:
         """Note a name that led a client to a target; once noted it stays as it was."""

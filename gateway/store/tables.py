@@ -160,3 +160,10 @@ tag_targets = Table(
     Column("target", _NAME, nullable=False),
     Column("found_at", Double, nullable=False),
 )
+
+private_targets = Table(
+    "private_targets",
+    metadata,
+    Column("target", _NAME, primary_key=True),
+    Column("noted_at", Double, nullable=False),
+)

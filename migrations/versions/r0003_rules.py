@@ -1,4 +1,4 @@
-"""Rules: their revisions, what is wrong with each file; at which target tags were found, and since when."""
+"""Rules: revisions, what is wrong with each file, where tags were found and since when, what is private."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -37,11 +37,16 @@ def upgrade() -> None:
         sa.Column("target", _NAME, nullable=False),
         sa.Column("found_at", sa.Double, nullable=False),
     )
+    op.create_table(
+        "private_targets",
+        sa.Column("target", _NAME, primary_key=True),
+        sa.Column("noted_at", sa.Double, nullable=False),
+    )
     op.add_column("tag_lists", sa.Column("times", sa.Text))
 
 
 def downgrade() -> None:
     with op.batch_alter_table("tag_lists") as tag_lists:
         tag_lists.drop_column("times")
-    for table in ("tag_targets", "rule_troubles", "rule_revisions"):
+    for table in ("private_targets", "tag_targets", "rule_troubles", "rule_revisions"):
         op.drop_table(table)

@@ -1,0 +1,16 @@
+"""Targets whose content came by credentials once: whatever the rules say later, it is not for everybody."""
+
+from sqlalchemy import Connection, select
+
+from gateway.oci.target import Target
+from gateway.store.tables import private_targets
+from gateway.store.upsert import insert_once
+
+
+def note(connection: Connection, target: Target, noted_at: float) -> bool:
+    insert_once(connection, private_targets, {"target": str(target), "noted_at": noted_at})
+    return False
+
+
+def names(connection: Connection) -> frozenset[str]:
+    return frozenset(connection.execute(select(private_targets.c.target)).scalars())
