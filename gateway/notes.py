@@ -7,7 +7,6 @@ import structlog
 from cachetools import LRUCache
 
 from gateway.oci.target import Target
-from gateway.rules.model import Access
 from gateway.rules.route import Route
 from gateway.store.blobs import StorageFailed
 from gateway.store.catalog import Catalog
@@ -26,21 +25,22 @@ class Notes:
         self._names: LRUCache[tuple[str, str], None] = LRUCache(_REMEMBERED)
         self._private: LRUCache[Target, None] = LRUCache(_REMEMBERED)
 
+    def has_name(self, route: Route) -> bool:
+        """Whether the name is noted, as far as that is remembered."""
+        return (route.name.name, route.target.repository.name) in self._names
+
     async def name(self, route: Route) -> None:
         """Something was pulled by this name: ``_catalog`` lists all that share a copy."""
-        key = (route.name.name, route.target.repository.name)
-        if key not in self._names and await _noted(
-            self._catalog.note_name(route.name.name, route.target, self._now())
-        ):
-            self._names[key] = None
+        if self.has_name(route):
+            return
+        if await _noted(self._catalog.note_name(route.name.name, route.target, self._now())):
+            self._names[route.name.name, route.target.repository.name] = None
 
     async def access(self, route: Route) -> None:
         """Before a pull: what private content a target gets stays private under whatever rules come."""
-        if (
-            route.access is Access.PRIVATE
-            and route.target not in self._private
-            and await _noted(self._catalog.note_private(route.target, self._now()))
-        ):
+        if route.target in self._private:
+            return
+        if await _noted(self._catalog.note_private(route.target, self._now())):
             self._private[route.target] = None
 
 

@@ -53,6 +53,9 @@ class Wanted:
     def __str__(self) -> str:
         return self.name.name
 
+    def __hash__(self) -> int:
+        return hash((self.name.name, self.host, self.rewrites_dependencies))
+
 
 @dataclass(frozen=True, slots=True)
 class Errand:

@@ -21,7 +21,6 @@ from gateway.rules.route import Wanted
 from gateway.sources.via import is_loop, note_incoming
 from gateway.web.forwarded import HostOf
 from gateway.web.paths import (
-    Asked,
     Base,
     BlobAsked,
     CatalogAsked,
@@ -53,14 +52,11 @@ RequestHeaders = dict[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """How a client asks: under which host, and with which wish about dependencies."""
+class Named:
+    """What is asked of a name, and the name as rules look at it."""
 
-    host: str
-    rewrites_dependencies: bool | None
-
-    def wanted(self, name: Repository) -> Wanted:
-        return Wanted(name, self.host, self.rewrites_dependencies)
+    asked: ManifestAsked | BlobAsked | TagsAsked | ReferrersAsked
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ class Identity:
 def registry_app(puller: Puller, now: Callable[[], float], identity: Identity, host_of: HostOf) -> ASGIApp:
     """The ASGI application of the data port; ``now`` gives seconds since the epoch."""
     registry = Registry(puller, now)
-    parse = lru_cache(_PATHS)(parse_path)  # a path of a distribution client is asked for again and again
+    parse = lru_cache(_PATHS)(_parse)  # a path of a distribution client is asked for again and again
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         query = _parse_query(scope["query_string"])
@@ -83,12 +79,9 @@ def registry_app(puller: Puller, now: Callable[[], float], identity: Identity, h
             _note_gateways(headers[b"via"].decode("latin-1"), identity.instance_id)
         host = host_of(scope, headers)
         namespace = _namespace(query.get("ns"), host, headers, identity)
-        asked = parse(scope["path"], namespace)
-        if asked is None:
-            raise OciError(Situation.NAME_NOT_KNOWN, "this is an OCI registry: its API is at /v2/")
+        asked = parse(scope["path"], namespace, host, query.get("rewrite_dependencies"))
         is_head = scope["method"] == "HEAD"
-        client = Client(host, _wish(query.get("rewrite_dependencies")))
-        answer = await registry.answer(asked, client, query, headers, is_head=is_head)
+        answer = await registry.answer(asked, host, query, headers, is_head=is_head)
         if namespace is not None and scope["path"].startswith("/v2/"):
             answer.headers.append((b"oci-namespace", namespace.name.encode()))
         await send_answer(send, answer, is_head=is_head, receive=receive)
@@ -104,24 +97,30 @@ class Registry:
         self._now = now
 
     async def answer(
-        self, asked: Asked, client: Client, query: Query, headers: RequestHeaders, *, is_head: bool
+        self,
+        asked: Named | CatalogAsked | Base,
+        host: str,
+        query: Query,
+        headers: RequestHeaders,
+        *,
+        is_head: bool,
     ) -> Answer | BlobAnswer:
         match asked:
-            case ManifestAsked(name, reference):
-                pulled = await self._puller.manifest(client.wanted(name), reference)
+            case Named(ManifestAsked(_, reference), wanted):
+                pulled = await self._puller.manifest(wanted, reference)
                 return self._manifest(pulled, headers, is_tag=isinstance(reference, Tag))
-            case BlobAsked(name, digest) if is_head:
-                return await self._blob_head(client.wanted(name), digest, headers)
-            case BlobAsked(name, digest):
-                return await self._blob(client.wanted(name), digest, headers)
-            case TagsAsked(name):
-                return await self._tags(client.wanted(name), query)
-            case ReferrersAsked(name, digest):
-                return await self._referrers(client.wanted(name), digest, query.get("artifactType"))
+            case Named(BlobAsked(_, digest), wanted) if is_head:
+                return await self._blob_head(wanted, digest, headers)
+            case Named(BlobAsked(_, digest), wanted):
+                return await self._blob(wanted, digest, headers)
+            case Named(TagsAsked(), wanted):
+                return await self._tags(wanted, query)
+            case Named(ReferrersAsked(_, digest), wanted):
+                return await self._referrers(wanted, digest, query.get("artifactType"))
             case CatalogAsked():
-                return await self._catalog(client.host, query)
-            case Base():
-                return json_answer({})
+                return await self._catalog(host, query)
+            case _:
+                return json_answer({})  # Base
 
     def _manifest(self, pulled: Pulled, headers: RequestHeaders, *, is_tag: bool) -> Answer:
         manifest = pulled.manifest
@@ -186,6 +185,19 @@ class Registry:
             found = [descriptor for descriptor in found if descriptor.artifact_type == artifact_type]
             own.append((b"oci-filters-applied", b"artifactType"))
         return body_answer(200, OCI_IMAGE_INDEX.encode(), image_index(found), own)
+
+
+def _parse(
+    path: str, namespace: Repository | None, host: str, rewrite_dependencies: str | None
+) -> Named | CatalogAsked | Base:
+    """What a request asks for; the same value for the same request, so that what follows finds it quickly."""
+    asked = parse_path(path, namespace)
+    if asked is None:
+        raise OciError(Situation.NAME_NOT_KNOWN, "this is an OCI registry: its API is at /v2/")
+    wish = _wish(rewrite_dependencies)
+    if isinstance(asked, Base | CatalogAsked):
+        return asked
+    return Named(asked, Wanted(asked.name, host, wish))
 
 
 def _unchanged_blob(digest: Digest) -> Answer:
