@@ -85,11 +85,10 @@ class Follower:
             self._tell_fault(_fault(error))
 
     async def _follow(self) -> None:
-        number = await self._book.newest_number(self._desk.origins)
+        number, trouble = await self._book.standing(self._desk.origins, self._instance)
         if number != self._switch.in_force.revision and not self._was_refused(number):
             await self._take_over(number)
         if number == self._switch.in_force.revision:
-            trouble = await self._book.trouble(self._instance)
             self._switch.tell(None if trouble is None else trouble.message)
 
     def _tell_fault(self, reason: str) -> None:

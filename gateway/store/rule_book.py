@@ -24,6 +24,12 @@ class RuleBook:
         """The newest revision's number, 0 where there is none; cheap enough to be asked all the time."""
         return await self._engines.ask(queries.newest_number, origins)
 
+    async def standing(
+        self, origins: Collection[RevisionOrigin] | None, instance: str
+    ) -> tuple[int, RulesTrouble | None]:
+        """The newest revision's number, and what is wrong with the rules file of a gateway."""
+        return await self._engines.ask(queries.standing, origins, instance)
+
     async def find(self, number: int) -> Revision | None:
         return await self._engines.ask(queries.find, number)
 

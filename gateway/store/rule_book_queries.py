@@ -36,6 +36,13 @@ def newest_number(connection: Connection, origins: Collection[RevisionOrigin] | 
     return number or 0
 
 
+def standing(
+    connection: Connection, origins: Collection[RevisionOrigin] | None, instance: str
+) -> tuple[int, RulesTrouble | None]:
+    """What every worker asks all the time, in one go: the newest number, and what is wrong with the file."""
+    return newest_number(connection, origins), trouble(connection, instance)
+
+
 def find(connection: Connection, number: int) -> Revision | None:
     wanted = select(*_WHOLE).where(rule_revisions.c.number == _in_range(number))
     row = connection.execute(wanted).mappings().first()
