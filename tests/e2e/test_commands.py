@@ -89,10 +89,11 @@ def test_list_tells_what_is_held(site: Site, repo: HelmRepo) -> None:
     assert json.loads(site.run("list", "--json").require_ok()) == []
     pulled = json.loads(site.run("pull", f"{UPSTREAM}/demo:1.2.3", "--json").require_ok())
     (line,) = site.run("list").require_ok().splitlines()
-    name, digest, size, source = line.split("\t")
-    assert (name, digest, source) == (f"{UPSTREAM}/demo:1.2.3", pulled["digest"], "helm")
+    name, digest, size, *rest = line.split("\t")
+    assert (name, digest, rest) == (f"{UPSTREAM}/demo:1.2.3", pulled["digest"], ["helm", "plain"])
     (told,) = json.loads(site.run("list", "--json").require_ok())
     assert (told["tag"], told["digest"], told["size_bytes"]) == ("1.2.3", digest, int(size))
+    assert told["variant"] == "plain"
     assert told["origin"] == f"{repo.url}/demo-1.2.3.tgz"
     assert told["size_bytes"] > len(DEMO)
 
