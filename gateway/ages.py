@@ -85,7 +85,7 @@ class Ages:
         self._memory = parts.memory
         self._now = parts.now
         self._deadlines = parts.deadlines
-        self._is_offline = parts.is_offline
+        self._asks_nobody = parts.asks_nobody
         self._flights: Flights[_Found] = Flights()
         self._index_flights: Flights[Mapping[str, float]] = Flights()
         self._refusals = Refusals(parts.now)
@@ -101,7 +101,7 @@ class Ages:
         """
         if not self._judges(route) or await self._is_held(route, tag):
             return
-        asked = _asked(route)
+        asked = route.as_upstream
         try:
             async with self._deadlines.patience(f"{route.name}:{tag}"):
                 found = await self._find(asked, tag)
@@ -134,8 +134,7 @@ class Ages:
 
     def _judges(self, route: Route) -> bool:
         """Not offline: what is there then is held."""
-        is_offline = self._is_offline or route.is_offline
-        return route.policy.visibility.min_age_seconds > 0 and not is_offline
+        return route.policy.visibility.min_age_seconds > 0 and not self._asks_nobody(route)
 
     async def _find(self, route: Route, tag: str) -> _Found:
         """What upstream says of a tag; asked once for all clients, and remembered for ``missing_for``."""
@@ -248,11 +247,6 @@ class Ages:
             rows = await self._catalog.find_versions(route.target, variant, version)
             found += [row for row in rows if row.source in route.chain]
         return found
-
-
-def _asked(route: Route) -> Route:
-    """What upstream is asked for: charts with rewritten dependencies are made here, of the plain ones."""
-    return route.plain if route.rewrites_dependencies else route
 
 
 def _cache_keys(route: Route) -> Sequence[tuple[str, str]]:

@@ -92,12 +92,17 @@ class Gateway:
         self.generation.close()
 
 
+def rule_reader(settings: Settings) -> RuleReader:
+    """Reads rules with what a server of these settings has at hand."""
+    own_host = None if settings.public_url is None else settings.public_url.authority
+    return RuleReader(_secrets(settings), own_host)
+
+
 def rule_desk(settings: Settings, data_dir: DataDir) -> RuleDesk:
     """The rules file and the book of its revisions; close its engines."""
-    own_host = None if settings.public_url is None else settings.public_url.authority
     return RuleDesk(
         RulesFile(settings.rules, is_named="RULES" in settings.given),
-        RuleReader(_secrets(settings), own_host),
+        rule_reader(settings),
         data_dir.open_rule_engines(),
         origins=_FROM_FILES if settings.rules_edited_in is RulesEditedIn.FILE else None,
         is_seeded_by_file=settings.rules_edited_in is RulesEditedIn.ADMIN,

@@ -48,7 +48,7 @@ class BlobPuller:
         self._deadlines = parts.deadlines
         self._now = parts.now
         self._max_blob_bytes = parts.max_blob_bytes
-        self._is_offline = parts.is_offline
+        self._asks_nobody = parts.asks_nobody
         self._flights: Flights[None] = Flights("blob", parts.locks, _FLIGHT_SECONDS)
         self._transfers: dict[tuple[str, str], Transfer] = {}
 
@@ -65,7 +65,7 @@ class BlobPuller:
                 return PulledBlob(opened, Cache.HIT, right.source)
             log.warning("blob_vanished", target=str(route.target), digest=str(digest))
         named = await self._named(route, digest)
-        if self._is_offline or route.is_offline:
+        if self._asks_nobody(route):
             raise OciError(Situation.BLOB_NOT_KNOWN, f"offline, and {digest} of {route.name} is not held")
         return await self._fetch(route, named)
 

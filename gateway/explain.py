@@ -16,7 +16,6 @@ from gateway.oci.location import Location
 from gateway.oci.reference import Reference, Tag, is_tag
 from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl, parse_upstream_url
-from gateway.rules.docker_hub import full_name
 from gateway.rules.freshness import Standing, in_force, standing
 from gateway.rules.model import EgressMode, Rule, RuleSet, SourceName
 from gateway.rules.policy_origins import policy_values
@@ -201,11 +200,8 @@ def _time(seconds: float) -> str:
 
 def _leads_to(routing: Routing, target: Target) -> bool:
     """Whether the rule names a target, be it one that is not gone to."""
-    if any(route.target == target for route in routing.routes):
-        return True
-    if routing.rule is None or routing.captures is None or routing.refusal is None:
-        return False
-    return str(target) in map(full_name, routing.rule.targets(routing.captures))
+    is_gone_to = any(route.target == target for route in routing.routes)
+    return is_gone_to or (routing.refusal is not None and routing.names(target))
 
 
 def _named(reference: Reference | None, rows: Sequence[TagRow]) -> Sequence[TagRow]:

@@ -11,7 +11,6 @@ from gateway.oci.errors import OciError, Situation
 from gateway.oci.repository import MAX_LENGTH
 from gateway.oci.target import Target
 from gateway.parts import Parts
-from gateway.rules import docker_hub
 from gateway.rules.model import RuleSet
 from gateway.rules.route import Route, Routing
 from gateway.store.blobs import StorageFailed
@@ -67,7 +66,7 @@ class Homes:
         home = _route_at(routing, target)
         if home is not None:
             return await ask(home)
-        if target is not None and routing.refusal is not None and _is_named(routing, target):
+        if target is not None and routing.refusal is not None and routing.names(target):
             raise replace(routing.refusal)  # it stays there also for who may not go there
         route, found = await _first_of(routing, ask)
         kept = await self._catalog.keep_tag_target(name, tag, route.target, self._now(), replaces=target)
@@ -112,11 +111,3 @@ def home_name(routing: Routing) -> str:
 
 def _route_at(routing: Routing, target: Target | None) -> Route | None:
     return next((route for route in routing.routes if route.target == target), None)
-
-
-def _is_named(routing: Routing, target: Target) -> bool:
-    """Whether the rule leads there, also where whoever asks may not go."""
-    if routing.rule is None or routing.captures is None:
-        return False
-    named = map(docker_hub.full_name, routing.rule.targets(routing.captures))
-    return str(target) in named

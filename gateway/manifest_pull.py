@@ -34,7 +34,7 @@ class ManifestPuller:
     def __init__(self, parts: Parts, fetcher: Fetcher) -> None:
         self._catalog = parts.catalog
         self._memory = parts.memory
-        self._is_offline = parts.is_offline
+        self._asks_nobody = parts.asks_nobody
         self._deadlines = parts.deadlines
         self._now = parts.now
         self._fetcher = fetcher
@@ -63,10 +63,10 @@ class ManifestPuller:
                 raise
             _tell_stale(route, tag, error)
             return _pulled(remembered, Cache.STALE)
-        if held is not None and (self._offline(route) or self._serves_at_once(route, held)):
+        if held is not None and (self._asks_nobody(route) or self._serves_at_once(route, held)):
             self._memory.keep_tag(key, held, generation)
             return _pulled(held, Cache.HIT)
-        if self._offline(route):
+        if self._asks_nobody(route):
             raise OciError(Situation.NOT_HELD_OFFLINE, f"offline, and {route.name}:{tag} is not held")
         if held is None or self._fetcher.standing(route, held.row) is Standing.EXPIRED:
             return await self._cold(route, tag, Cache.MISS if held is None else Cache.HIT)
@@ -83,8 +83,8 @@ class ManifestPuller:
 
     async def _held_tag(self, route: Route, tag: str) -> HeldManifest | None:
         """What is held under this very tag; offline from any source, and also under other spellings."""
-        held = await self._fetcher.held(route, tag, of_any_source=self._offline(route))
-        return await self._other_spelling(route, tag) if held is None and self._offline(route) else held
+        held = await self._fetcher.held(route, tag, of_any_source=self._asks_nobody(route))
+        return await self._other_spelling(route, tag) if held is None and self._asks_nobody(route) else held
 
     async def _other_spelling(self, route: Route, tag: str) -> HeldManifest | None:
         """The exact version that this tag means, held under another spelling of it."""
@@ -93,7 +93,7 @@ class ManifestPuller:
         position = resolve(tag, [row.version for row in exact])
         if position is None:
             return None
-        return await self._fetcher.held(route, exact[position].tag, of_any_source=self._offline(route))
+        return await self._fetcher.held(route, exact[position].tag, of_any_source=self._asks_nobody(route))
 
     async def _cold(self, route: Route, tag: str, cache: Cache) -> Pulled:
         """Nothing is held that may be served: upstream decides."""
@@ -158,7 +158,7 @@ class ManifestPuller:
         manifest = await self.held(route, digest)
         if manifest is not None:
             return Pulled(manifest, Cache.HIT)
-        if self._offline(route):
+        if self._asks_nobody(route):
             raise OciError(Situation.MANIFEST_NOT_KNOWN, f"offline, and {route.name}@{digest} is not held")
         self._refusals.raise_remembered(route, str(digest))
         key = _flight_key(route, str(digest))
@@ -184,9 +184,6 @@ class ManifestPuller:
             if manifest is not None:
                 self._memory.keep_manifest(route.target, manifest, generation)
         return manifest
-
-    def _offline(self, route: Route) -> bool:
-        return self._is_offline or route.is_offline
 
 
 def _key(route: Route, reference: str) -> tuple[str, str, str]:

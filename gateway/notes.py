@@ -7,6 +7,7 @@ import structlog
 from cachetools import LRUCache
 
 from gateway.oci.target import Target
+from gateway.rules.model import Access
 from gateway.rules.route import Route
 from gateway.store.blobs import StorageFailed
 from gateway.store.catalog import Catalog
@@ -25,20 +26,17 @@ class Notes:
         self._names: LRUCache[tuple[str, str], None] = LRUCache(_REMEMBERED)
         self._private: LRUCache[Target, None] = LRUCache(_REMEMBERED)
 
-    def has_name(self, route: Route) -> bool:
-        """Whether the name is noted, as far as that is remembered."""
-        return (route.name.name, route.target.repository.name) in self._names
-
     async def name(self, route: Route) -> None:
         """Something was pulled by this name: ``_catalog`` lists all that share a copy."""
-        if self.has_name(route):
+        key = (route.name.name, route.target.repository.name)
+        if key in self._names:
             return
         if await _noted(self._catalog.note_name(route.name.name, route.target, self._now())):
-            self._names[route.name.name, route.target.repository.name] = None
+            self._names[key] = None
 
     async def access(self, route: Route) -> None:
         """Before a pull: what private content a target gets stays private under whatever rules come."""
-        if route.target in self._private:
+        if route.access is not Access.PRIVATE or route.target in self._private:
             return
         if await _noted(self._catalog.note_private(route.target, self._now())):
             self._private[route.target] = None

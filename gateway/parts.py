@@ -37,3 +37,7 @@ class Parts:
     is_offline: bool = False
     deadlines: Deadlines = DEADLINES
     max_blob_bytes: int = MAX_BLOB_BYTES
+
+    def asks_nobody(self, route: Route) -> bool:
+        """Whether upstream is left alone, by the settings or by the rules."""
+        return self.is_offline or route.is_offline

@@ -21,7 +21,6 @@ from gateway.oci.target import Target
 from gateway.parts import Parts
 from gateway.pulled import Cache, Listed, Pulled, PulledBlob
 from gateway.referrals import Referrals
-from gateway.rules.model import Access
 from gateway.rules.route import Route, Routing, Wanted
 from gateway.selection import Selection
 from gateway.tag_lists import TagLists
@@ -116,11 +115,9 @@ class Puller:
     async def _by_tag(self, tag: str, route: Route) -> Pulled:
         await self._selection.require_shown(route, tag)
         by_tag = self._dependents.by_tag if route.rewrites_dependencies else self._manifests.by_tag
-        if route.access is Access.PRIVATE:
-            await self._notes.access(route)
+        await self._notes.access(route)
         pulled = await by_tag(route, tag)
-        if not self._notes.has_name(route):
-            await self._notes.name(route)
+        await self._notes.name(route)
         return pulled
 
     async def _by_digest(self, routing: Routing, digest: Digest) -> Pulled:
@@ -133,8 +130,7 @@ class Puller:
         return await first_of(routing, partial(self._search, digest))
 
     async def _search(self, digest: Digest, route: Route) -> Pulled:
-        if route.access is Access.PRIVATE:
-            await self._notes.access(route)
+        await self._notes.access(route)
         pulled = await self._manifests.by_digest(route.as_upstream, digest)
         await self._notes.name(route)
         return pulled

@@ -35,7 +35,7 @@ class Referrals:
         self._catalog = parts.catalog
         self._now = parts.now
         self._deadlines = parts.deadlines
-        self._is_offline = parts.is_offline
+        self._asks_nobody = parts.asks_nobody
         self._flights: Flights[Sequence[Descriptor]] = Flights()
         self._listed: LRUCache[_Key, tuple[Sequence[Descriptor], float]] = LRUCache(
             _REMEMBERED_BYTES, getsizeof=lambda listed: _weight(listed[0])
@@ -54,7 +54,7 @@ class Referrals:
         ours = await self._catalog.find_referrers(route.target, subject)
         source = await self._catalog.find_manifest_source(route.target, subject)
         theirs: Sequence[Descriptor] | None = ()
-        if source is not None and not (self._is_offline or route.is_offline):
+        if source is not None and not self._asks_nobody(route):
             theirs = await self._upstream(route, subject, source)
         if theirs is None and not ours:  # nobody could answer: that must not read as «nothing refers to it»
             raise unavailable(f"who refers to {subject} cannot be asked just now")

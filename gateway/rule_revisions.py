@@ -4,6 +4,7 @@ import stat
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -66,14 +67,19 @@ class RuleReader:
 
     def read(self, content: bytes, name: str) -> RuleSet:
         """Raise RulesError with every problem; ``name`` is what they call the text."""
-        rule_set = load_rules(content, name, self._complaints)
+        rule_set = _sound(content)
+        if rule_set is None or any(True for _ in self.complaints(rule_set)):
+            rule_set = load_rules(
+                content, name, self.complaints
+            )  # again, to say what and where
         return replace(rule_set, logins=docker_logins(self.secrets), own_host=self.own_host)
 
     def nothing(self) -> RuleSet:
         """The rules where nobody wrote any."""
         return replace(RuleSet(), logins=docker_logins(self.secrets), own_host=self.own_host)
 
-    def _complaints(self, rule_set: RuleSet) -> Iterator[Complaint]:
+    def complaints(self, rule_set: RuleSet) -> Iterator[Complaint]:
+        """What the rules need, and is not at hand here."""
         yield from verify(self.secrets, rule_set)
         if self.own_host is None:
             yield from _without_own_host(rule_set)
@@ -212,6 +218,15 @@ class RuleDesk:
 
     def _counts(self, origin: RevisionOrigin) -> bool:
         return self.origins is None or origin in self.origins
+
+
+@lru_cache(maxsize=1)
+def _sound(content: bytes) -> RuleSet | None:
+    """What the text alone says; what was taken in is not parsed anew as the revision that it is."""
+    try:
+        return load_rules(content)
+    except RulesError:
+        return None
 
 
 def _can_be_read_to_its_end(mode: int) -> bool:

@@ -39,7 +39,7 @@ class TagLists:
         self._catalog = parts.catalog
         self._now = parts.now
         self._deadlines = parts.deadlines
-        self._is_offline = parts.is_offline
+        self._asks_nobody = parts.asks_nobody
         self._flights: Flights[TagList] = Flights("tags", parts.locks)
         self._refusals = Refusals(parts.now)
         self._pauses = Pauses(parts.now)
@@ -50,7 +50,7 @@ class TagLists:
     async def list(self, route: Route) -> Listed:
         """Return the tags upstream has and those held; only what is known while upstream is away."""
         held = {listed_tag(*one) for one in await self._catalog.versions_of(route.target)}
-        if self._is_offline or route.is_offline:
+        if self._asks_nobody(route):
             return _offline(route, held)
         known = await self._known(route)
         state = None if known is None else self._standing(route, known)

@@ -311,3 +311,10 @@ def test_rewritten_dependencies_need_a_name_of_our_own(place: Place, text: str, 
 def test_a_rule_may_undo_rewritten_dependencies_where_we_have_no_name(place: Place) -> None:
     place.path.write_text('version: 1\nrules: [{repository: "x/**", rewrite_dependencies: false}]\n')
     assert place.start().revision == 1
+
+
+def test_what_was_taken_in_is_not_parsed_anew_as_a_revision(place: Place) -> None:
+    place.path.write_text(A)
+    desk = place.desk()
+    read = desk.reader.read(A.encode(), "the file")
+    assert desk.start().rule_set.rules is read.rules

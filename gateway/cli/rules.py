@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from gateway.app import rule_reader
 from gateway.cli import revisions
 from gateway.cli.options import as_json, with_settings
 from gateway.logs import configure_logs
@@ -91,8 +92,7 @@ def _read(file: str, name: str) -> bytes:
 
 def _reader(settings: Settings) -> RuleReader:
     configure_logs(LogLevel.ERROR, settings.log_format)
-    secrets = Secrets(settings.secrets, settings.secrets_dir, settings.docker_config)
-    return RuleReader(secrets, None if settings.public_url is None else settings.public_url.authority)
+    return rule_reader(settings)
 
 
 def _checked(content: bytes, name: str, reader: RuleReader | None) -> _Checked:
@@ -129,17 +129,7 @@ def _sums(checked: _Checked) -> Iterator[str]:
 
 def _names_something(rules: RuleSet) -> bool:
     """Whether a server needs more than the file to obey it."""
-    upstreams = rules.upstreams.values()
-    policies = [
-        rules.defaults,
-        *(one.policy for one in upstreams),
-        *(r.change(rules.defaults) for r in rules.rules),
-    ]
-    return (
-        rules.egress.ca_file is not None
-        or any(one.has_credentials or one.ca_file or one.cert_file for one in upstreams)
-        or any(policy.rewrite_dependencies for policy in policies)
-    )
+    return any(True for _ in RuleReader(Secrets(), None).complaints(rules))
 
 
 def _counted(count: int, word: str) -> str:

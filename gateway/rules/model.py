@@ -306,14 +306,18 @@ class RuleSet:
 
         Such a host answers as one that does not resolve.
         """
-        host = _host_of(place)
-        return f".{host}".endswith(LOCAL_SUFFIXES) and self.upstream_for(place) is None
+        return is_local_host(_host_of(place)) and self.upstream_for(place) is None
 
     def _is_listed(self, place: str) -> bool:
         if self.egress.mode is not EgressMode.ALLOWLIST or self.upstream_for(place) is not None:
             return True
         host = _host_of(place)
         return host in self.rules.hosts or any(_matches(host, pattern) for pattern in self.egress.hosts)
+
+
+def is_local_host(host: str) -> bool:
+    """Whether a name says of itself that only an inside network has it."""
+    return f".{host}".endswith(LOCAL_SUFFIXES)
 
 
 def _host_of(place: str) -> str:

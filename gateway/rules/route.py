@@ -141,6 +141,12 @@ class Routing:
     def first(self) -> Route:
         return self.routes[0]
 
+    def names(self, target: Target) -> bool:
+        """Whether the rule leads there, also where whoever asks may not go."""
+        if self.rule is None or self.captures is None:
+            return False
+        return str(target) in map(docker_hub.full_name, self.rule.targets(self.captures))
+
 
 def route(rule_set: RuleSet, wanted: Wanted) -> Routing:
     """Return where a name leads by the first rule that matches, or raise the OciError that says no.

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import TypeAlias
 
 from gateway.rules.covering import Cover
-from gateway.rules.model import LOCAL_SUFFIXES, Rule, RuleSet
+from gateway.rules.model import Rule, RuleSet, is_local_host
 from gateway.rules.patterns import Pattern, Subject
 from gateway.rules.problems import Fault, Problem
 from gateway.rules.reach import refused_upstreams, unnamed_upstreams, upstream_of
@@ -67,7 +67,7 @@ def _is_inside(host: str) -> bool:
     try:
         return not ip_address(host.strip("[]")).is_global
     except ValueError:
-        return f".{host}".endswith(LOCAL_SUFFIXES)
+        return is_local_host(host)
 
 
 def _of_one_name(rule_set: RuleSet) -> Iterator[_Remark]:
