@@ -69,9 +69,7 @@ class RuleReader:
         """Raise RulesError with every problem; ``name`` is what they call the text."""
         rule_set = _sound(content)
         if rule_set is None or any(True for _ in self.complaints(rule_set)):
-            rule_set = load_rules(
-                content, name, self.complaints
-            )  # again, to say what and where
+            rule_set = load_rules(content, name, self.complaints)  # again, to say what and where
         return replace(rule_set, logins=docker_logins(self.secrets), own_host=self.own_host)
 
     def nothing(self) -> RuleSet:
