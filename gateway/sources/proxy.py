@@ -66,7 +66,7 @@ async def unguarded(_host: str, _port: int) -> None:
     """For who may lie on a private network."""
 
 
-class ProxyBackend(httpcore.AsyncNetworkBackend):
+class ProxyBackend(GuardedBackend):
     """Connects to the proxy, wherever that lies, whoever is meant; ``opens_tunnels`` through it for TLS.
 
     httpcore's own proxy pool keeps, for ever, each connection whose tunnel opened and whose TLS then failed;
@@ -74,9 +74,9 @@ class ProxyBackend(httpcore.AsyncNetworkBackend):
     """
 
     def __init__(self, proxy: HttpUrl, resolver: Resolver, guard: Guard, *, opens_tunnels: bool) -> None:
+        super().__init__(resolver, _anywhere)
         self._proxy = proxy
         self._guard = guard
-        self._network = GuardedBackend(resolver, _anywhere)
         self._opens_tunnels = opens_tunnels
 
     async def connect_tcp(
@@ -94,17 +94,6 @@ class ProxyBackend(httpcore.AsyncNetworkBackend):
             await self._open_tunnel(stream, plain_host, port, timeout)
         return stream
 
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,  # noqa: ASYNC109 (the signature is httpcore's)
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        raise AddressRefused(path)
-
-    async def sleep(self, seconds: float) -> None:
-        await self._network.sleep(seconds)
-
     async def _dial(
         self,
         timeout_seconds: float | None,
@@ -112,7 +101,7 @@ class ProxyBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None,
     ) -> httpcore.AsyncNetworkStream:
         try:
-            return await self._network.connect_tcp(
+            return await super().connect_tcp(
                 self._proxy.host, self._proxy.port, timeout_seconds, local_address, socket_options
             )
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
