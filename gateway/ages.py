@@ -145,14 +145,15 @@ class Ages:
             return known
         self._refusals.raise_remembered(route, tag)
         try:
-            found = await self._flights.join(key, partial(self._ask, route, tag))
+            return await self._flights.join(key, partial(self._ask, key, route, tag))
         except Outcome as error:
             raise self._refusals.remember(route, tag, error, Situation.MANIFEST_NOT_KNOWN) from error
+
+    async def _ask(self, key: _TagKey, route: Route, tag: str) -> _Found:
+        """The flight: what it learns is known before it ends, so that nobody asks between the two."""
+        found = await self._fetcher.ask(route, partial(self._ask_at, route, tag))
         self._found[key] = found
         return found
-
-    async def _ask(self, route: Route, tag: str) -> _Found:
-        return await self._fetcher.ask(route, partial(self._ask_at, route, tag))
 
     async def _ask_at(self, route: Route, tag: str, source: Source) -> _Found:
         found = await source.find(route, tag)
