@@ -3,9 +3,9 @@
 import asyncio
 import importlib.metadata
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,8 +26,10 @@ from gateway.sources.egress import Resolver, resolve
 from gateway.sources.http import Http, HttpLimits, Observer, unobserved
 from gateway.sources.transports import Transports, verify_guard
 from gateway.sources.upstreams import Upstreams
+from gateway.store.blobs import BlobStore
 from gateway.store.blobs_directory import DirectoryBlobs
 from gateway.store.catalog import Catalog
+from gateway.store.conditions import Conditions
 from gateway.store.data_dir import DataDir
 from gateway.store.engine import Engines
 from gateway.store.generation import Generation
@@ -35,9 +37,10 @@ from gateway.store.index_shelf import IndexShelf
 from gateway.store.instance import instance_id
 from gateway.store.memory import Memory
 from gateway.store.revisions import RevisionOrigin
+from gateway.upkeep import Job, Upkeep
 from gateway.web.forwarded import HostOf
 from gateway.web.gate import Gate
-from gateway.web.health import RulesTold, health_routes
+from gateway.web.health import RulesTold, Told, health_routes
 from gateway.web.registry import Identity, registry_app
 
 _MEMORY_BYTES = 32 << 20
@@ -58,8 +61,10 @@ class Gateway:
     puller: Puller
     sources: Sources
     catalog: Catalog
+    blobs: BlobStore
     engines: Engines
     generation: Generation
+    conditions: Conditions
     instance_id: str
 
     @property
@@ -123,6 +128,7 @@ def compose(
     engines = data_dir.open_engines()
     catalog = Catalog(engines, generation)
     blobs = DirectoryBlobs(data_dir.blobs)
+    conditions = Conditions(time.time)
     locks = data_dir.open_locks()
     identity = instance_id(data_dir.instance)
     upstreams = Upstreams(
@@ -147,7 +153,14 @@ def compose(
         )
     )
     desk = rule_desk(settings, data_dir)
-    return Gateway(settings, switch, desk, puller, sources, catalog, engines, generation, identity)
+    return Gateway(
+        settings, switch, desk, puller, sources, catalog, blobs, engines, generation, conditions, identity
+    )
+
+
+def jobs(_gateway: Gateway) -> Sequence[Job]:
+    """What is done now and then, once for each data directory."""
+    return ()
 
 
 def _sources(settings: Settings, http: Http, upstreams: Upstreams, keeping: Keeping) -> Sources:
@@ -167,11 +180,11 @@ def _never() -> bool:
 
 
 def create_app(
-    gateway: Gateway, is_stopping: Callable[[], bool] = _never, *, watches_file: bool = False
+    gateway: Gateway, is_stopping: Callable[[], bool] = _never, *, is_caretaker: bool = False
 ) -> ASGIApp:
     """The data port: the distribution API and the health checks, behind the gate.
 
-    ``watches_file``: this worker takes the rules file in when it changes, for all of them.
+    ``is_caretaker``: this worker does for all of them what one has to: the rules file, upkeep.
     """
     is_ready = False
 
@@ -180,7 +193,7 @@ def create_app(
         nonlocal is_ready
         await verify_guard(Transports())
         await gateway.sources.http.prepare()
-        async with _following(gateway, watches_file=watches_file):
+        async with _following(gateway, is_caretaker=is_caretaker):
             is_ready = True
             yield
         is_ready = False
@@ -193,28 +206,35 @@ def create_app(
         Identity(gateway.own_hosts, gateway.instance_id),
         HostOf(settings.trusted_proxies),
     )
-    health = health_routes(
-        version(), lambda: is_ready and not is_stopping(), lambda: _rules_told(gateway.switch.in_force)
-    )
+    health = health_routes(version(), lambda: is_ready and not is_stopping(), lambda: _told(gateway))
     app = _front(registry, Starlette(routes=health, lifespan=lifespan), frozenset(one.path for one in health))
     return Gate(app, access_log(settings.log_level, settings.log_format))
 
 
 @asynccontextmanager
-async def _following(gateway: Gateway, *, watches_file: bool) -> AsyncIterator[None]:
+async def _following(gateway: Gateway, *, is_caretaker: bool) -> AsyncIterator[None]:
     """What keeps the rules up to date, for as long as the block runs."""
     seen = gateway.switch.in_force.file
     follower = Follower(gateway.desk, gateway.switch, gateway.instance_id)
     await follower.look()  # a worker that takes a dead one's place begins by what was read long ago
     running = [asyncio.create_task(follower.run())]
-    if watches_file:
+    if is_caretaker:
         running.append(asyncio.create_task(Watcher(gateway.desk, gateway.instance_id, seen).run()))
+        running.append(asyncio.create_task(Upkeep(jobs(gateway)).run()))
     try:
         yield
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def _told(gateway: Gateway) -> Told:
+    troubles = gateway.conditions.told()
+    return {
+        "rules": _rules_told(gateway.switch.in_force),
+        "storage": {name: asdict(trouble) for name, trouble in troubles.items()},
+    }
 
 
 def _rules_told(in_force: InForce) -> RulesTold:

@@ -63,7 +63,7 @@ def serve(settings: Settings) -> int:
     gc.freeze()  # what is here now is shared by all workers, and stays
 
     def work(number: int, lifeline: int) -> None:
-        worker = Worker(listener, lifeline, watches_file=number == 0)
+        worker = Worker(listener, lifeline, is_caretaker=number == 0)
         worker.run(settings, data_dir, in_force)
 
     try:
@@ -244,12 +244,12 @@ class Worker:
 
     listener: socket.socket
     lifeline: int
-    watches_file: bool
+    is_caretaker: bool
 
     def run(self, settings: Settings, data_dir: DataDir, in_force: InForce) -> None:
         stop = asyncio.Event()
         gateway = compose(settings, data_dir, in_force)
-        app = create_app(gateway, is_stopping=stop.is_set, watches_file=self.watches_file)
+        app = create_app(gateway, is_stopping=stop.is_set, is_caretaker=self.is_caretaker)
         tune_interpreter()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(app, self.listener, stop, self.lifeline))

@@ -30,7 +30,6 @@ NOT_YET = frozenset(
         "ADMIN_TOKEN_FILE",
         "BLOBS",
         "HTTP_SERVER",
-        "MAX_CACHE_SIZE",
         "TLS_CERT",
         "TLS_CLIENT_CA",
         "TLS_KEY",
@@ -103,6 +102,9 @@ class Settings:
     )
     allow_private_networks: bool = _setting(
         "false", values.parse_boolean, "let any upstream be on a private network"
+    )
+    max_cache_size_bytes: int | None = _unset(
+        values.parse_size, "what blobs and catalog may take; beyond it layers are evicted"
     )
     max_index_size_bytes: int = _setting("64M", values.parse_size, "largest index.yaml, as received")
     max_chart_size_bytes: int = _setting(

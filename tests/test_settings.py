@@ -28,6 +28,7 @@ DOCUMENTED = {
     "PUBLIC_URL": None,
     "TRUSTED_PROXIES": "none",
     "ALLOW_PRIVATE_NETWORKS": "false",
+    "MAX_CACHE_SIZE": None,
     "MAX_INDEX_SIZE": "64M",
     "MAX_CHART_SIZE": "100M",
     "MAX_BLOB_SIZE": "20G",

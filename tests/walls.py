@@ -65,6 +65,7 @@ _VERBS = (
         "waiting",
     ),
     *("refusals", "explain", "explained", "explain_facts", "sync", "bundle", "gc", "scrub"),
+    *("upkeep", "admission", "held_upstream", "passing", "pins"),
 )
 _ROOM_OF_MODULE: Mapping[str, str] = {
     "gateway": "package",

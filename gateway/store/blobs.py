@@ -22,6 +22,10 @@ class StorageFailed(Exception):
     """The disk, or what stands for it, refused: full, gone, read-only."""
 
 
+class StorageFull(StorageFailed):
+    """There is no room, or none that is allowed."""
+
+
 class TransferBroken(StorageFailed):
     """Whoever writes the blob that is read along has gone, or writes no more; a part of it was read."""
 

@@ -1,6 +1,7 @@
 """The disk: threads for what may block on it, folders for ourselves only, files that their holder locks."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import stat
@@ -10,10 +11,11 @@ from typing import TypeVar, TypeVarTuple
 
 from anyio import CapacityLimiter, to_thread
 
-from gateway.store.blobs import StorageFailed
+from gateway.store.blobs import StorageFailed, StorageFull
 
 READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold us
 _MOST_AT_ONCE = 1 << 20  # a MiB from the page cache keeps the event loop for a fraction of a millisecond
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_NOW = getattr(os, "RWF_NOWAIT", None)
 
 T = TypeVar("T")
@@ -54,7 +56,8 @@ async def on_disk(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
     try:
         return await in_thread(function, *arguments)
     except OSError as error:
-        raise StorageFailed(f"the blob directory refused: {error.strerror}") from error
+        kind = StorageFull if error.errno in _NO_ROOM else StorageFailed
+        raise kind(f"the blob directory refused: {error.strerror}") from error
 
 
 async def read_at(fd: int, offset: int, length: int) -> bytes:

@@ -167,3 +167,12 @@ private_targets = Table(
     Column("target", _NAME, primary_key=True),
     Column("noted_at", Double, nullable=False),
 )
+
+pins = Table(
+    "pins",
+    metadata,
+    Column("target", _NAME, primary_key=True),
+    Column("reference", _DIGEST, primary_key=True),  # a tag or a digest
+    Column("name", _NAME, nullable=False),
+    Column("made_at", Double, nullable=False),
+)

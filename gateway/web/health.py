@@ -1,6 +1,6 @@
 """Is it alive, is it ready: for those who start, watch and replace it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 from starlette.requests import Request
@@ -17,7 +17,14 @@ class RulesTold(TypedDict):
     trouble: str | None
 
 
-def health_routes(version: str, is_ready: Callable[[], bool], rules: Callable[[], RulesTold]) -> list[Route]:
+class Told(TypedDict):
+    """What there is to say beside being ready; what is wrong with the storage, by its name."""
+
+    rules: RulesTold
+    storage: Mapping[str, object]
+
+
+def health_routes(version: str, is_ready: Callable[[], bool], told: Callable[[], Told]) -> list[Route]:
     """``/healthz`` answers while the process does; ``/readyz`` is 503 while it starts or stops."""
 
     async def healthz(_request: Request) -> JSONResponse:
@@ -25,7 +32,7 @@ def health_routes(version: str, is_ready: Callable[[], bool], rules: Callable[[]
 
     async def readyz(_request: Request) -> JSONResponse:
         if is_ready():
-            return JSONResponse({"status": "ready", "rules": rules()}, headers=NO_STORE)
+            return JSONResponse({"status": "ready", **told()}, headers=NO_STORE)
         return JSONResponse({"status": "starting or stopping"}, 503, headers=NO_STORE)
 
     return [Route("/healthz", healthz), Route("/readyz", readyz)]

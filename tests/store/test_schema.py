@@ -18,7 +18,7 @@ from tests.store.tracing import require_strace
 
 pytestmark = pytest.mark.slow  # real files, sockets and processes
 
-ALL = ["0001", "0002", "0003"]
+ALL = ["0001", "0002", "0003", "0004"]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_what_an_older_catalog_holds_came_from_helm(path: Path) -> None:
         ALTER TABLE rights DROP COLUMN source;
         DROP TABLE tag_lists; DROP TABLE registries; DROP TABLE flight_failures;
         DROP TABLE rule_revisions; DROP TABLE rule_troubles; DROP TABLE tag_targets;
-        DROP TABLE private_targets;
+        DROP TABLE private_targets; DROP TABLE pins;
         UPDATE alembic_version SET version_num = '0001';
         INSERT INTO rights (target, variant, digest) VALUES ('a.example/b', 'plain', 'sha256:c');
         """

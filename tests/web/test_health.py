@@ -6,14 +6,16 @@ from collections.abc import Iterator
 import pytest
 from starlette.applications import Starlette
 
-from gateway.web.health import health_routes
+from gateway.web.health import Told, health_routes
 from tests.web.live import ask_app
 
 pytestmark = pytest.mark.anyio
 
+TOLD: Told = {"rules": {"revision": 7, "trouble": None}, "storage": {"disk_full": {"since": 1.5}}}
+
 
 def app_of(readiness: Iterator[bool]) -> Starlette:
-    routes = health_routes("1.2.3", lambda: next(readiness), lambda: {"revision": 7, "trouble": None})
+    routes = health_routes("1.2.3", lambda: next(readiness), lambda: TOLD)
     return Starlette(routes=routes)
 
 
@@ -33,3 +35,4 @@ async def test_ready_is_asked_anew_each_time() -> None:
         "starting or stopping",
     ]
     assert {reply.header("cache-control") for reply in replies} == {"no-store"}
+    assert json.loads(replies[1].body) == {"status": "ready", **TOLD}
