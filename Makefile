@@ -2,7 +2,7 @@
 # PYTHON=… chooses the interpreter, ARGS=… goes to the command, e.g. make test ARGS="-k pull -x".
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test unit clients check bench docs lock clean
+.PHONY: help setup run demo test unit clients check soak kills fuzz bench docs lock clean
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$python" -c "$(IS_NEW_ENOUGH)" 2>/dev/null && { echo "$$python"; break; }; done)
@@ -42,6 +42,19 @@ check: setup ## formatting, lint, types, and whether the locks hold what pyproje
 	$(IN_VENV) -m pip check
 	$(IN_VENV) -m pytest -q tests/test_locks.py
 
+soak: setup ## a long mixed load on a cache too small for it, before failing upstreams; minutes=20
+	$(IN_VENV) -m bench.soak $(or $(minutes),20)
+
+kills: setup ## kill -9 and a full disk at every system call (half an hour), and 200 random kills
+	CRASH_POINTS=all RANDOM_KILLS=200 $(IN_VENV) -m pytest \
+		tests/e2e/test_kills.py tests/e2e/test_full_disk.py tests/e2e/test_random_kills.py $(ARGS)
+
+fuzz: setup ## hostile input for every parser, guided by what it reaches, then whole caches; minutes=10 for each target
+	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock || { \
+		echo "atheris comes built for Linux on x86-64 alone; what it found is in \`make test\` everywhere" >&2; exit 1; }
+	$(IN_VENV) -m tests.fuzz --seconds $(or $(seconds),$$((60 * $(or $(minutes),10)))) $(ARGS)
+	CACHE_MACHINE_EXAMPLES=$(or $(examples),2000) $(IN_VENV) -m pytest tests/test_cache_machine.py
+
 bench: setup ## the figures that docs and issues speak of, as ratios of one run
 	$(IN_VENV) -m bench $(ARGS)
 
@@ -55,7 +68,9 @@ lock: ## resolve the locks again after a change of pyproject.toml; upgrade=1 tak
 	lock() { "$$tools/bin/uv" pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		$(UPGRADE) "$$@" pyproject.toml; } && \
 	lock --extra postgres --output-file requirements.lock && \
-	lock --extra dev --output-file requirements-dev.lock
+	lock --extra dev --output-file requirements-dev.lock && \
+	"$$tools/bin/uv" pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		$(UPGRADE) --group fuzz --output-file requirements-fuzz.lock
 
 clean: ## remove the virtual environment and every cache inside this folder, never ./data
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage *.egg-info

@@ -4,7 +4,21 @@ import argparse
 import json
 import os
 
-from bench import big, blobs, cold, convert, dead, hung, lag, reloads, rules, stampede, start, warm
+from bench import (
+    big,
+    blobs,
+    cold,
+    collecting,
+    convert,
+    dead,
+    hung,
+    lag,
+    reloads,
+    rules,
+    stampede,
+    start,
+    warm,
+)
 from bench.figures import Figure, as_table
 
 BENCHES = {
@@ -20,6 +34,7 @@ BENCHES = {
     "hung": hung.run,
     "dead": dead.run,
     "big": big.run,
+    "collecting": collecting.run,
 }
 
 

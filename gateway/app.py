@@ -3,9 +3,10 @@
 import asyncio
 import importlib.metadata
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,7 +16,7 @@ from gateway.explain import Explainer
 from gateway.logs import access_log
 from gateway.parts import Parts
 from gateway.pull import Puller
-from gateway.rule_following import Follower, Switch, Watcher
+from gateway.rule_following import Follower, Switch
 from gateway.rule_revisions import InForce, RuleDesk, RuleReader, RulesFile
 from gateway.rules.route import Route
 from gateway.settings import Settings
@@ -26,18 +27,14 @@ from gateway.sources.egress import Resolver, resolve
 from gateway.sources.http import Http, HttpLimits, Observer, unobserved
 from gateway.sources.transports import Transports, verify_guard
 from gateway.sources.upstreams import Upstreams
-from gateway.store.blobs import BlobStore
-from gateway.store.blobs_directory import DirectoryBlobs
-from gateway.store.catalog import Catalog
-from gateway.store.conditions import Conditions
+from gateway.store.conditions import Condition
 from gateway.store.data_dir import DataDir
-from gateway.store.engine import Engines
-from gateway.store.generation import Generation
 from gateway.store.index_shelf import IndexShelf
 from gateway.store.instance import instance_id
 from gateway.store.memory import Memory
+from gateway.store.recovery import show_restored
 from gateway.store.revisions import RevisionOrigin
-from gateway.upkeep import Job, Upkeep
+from gateway.store.storage import Storage, open_storage
 from gateway.web.forwarded import HostOf
 from gateway.web.gate import Gate
 from gateway.web.health import RulesTold, Told, health_routes
@@ -52,6 +49,18 @@ def version() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """``now`` gives seconds since the epoch."""
+
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+_CLOCK: Final = Clock()
+
+
+@dataclass(frozen=True, slots=True)
 class Gateway:
     """The parts of a running gateway, for the web and the command line alike."""
 
@@ -60,12 +69,9 @@ class Gateway:
     desk: RuleDesk
     puller: Puller
     sources: Sources
-    catalog: Catalog
-    blobs: BlobStore
-    engines: Engines
-    generation: Generation
-    conditions: Conditions
+    storage: Storage
     instance_id: str
+    clock: Clock
 
     @property
     def own_hosts(self) -> frozenset[str]:
@@ -83,8 +89,8 @@ class Gateway:
             rule_set=self.switch.in_force.rule_set,
             route_of=self.puller.route,
             sources=self.sources.by_name,
-            catalog=self.catalog,
-            now=time.time,
+            catalog=self.storage.catalog,
+            now=self.clock.now,
             is_offline=self.settings.offline,
         )
 
@@ -92,9 +98,8 @@ class Gateway:
         """End what runs, close what is open."""
         await self.puller.drain()
         await self.sources.close()
-        await self.engines.close()
+        await self.storage.close()
         await self.desk.engines.close()
-        self.generation.close()
 
 
 def rule_reader(settings: Settings) -> RuleReader:
@@ -122,55 +127,55 @@ def compose(
     resolver: Resolver = resolve,
     observe: Observer = unobserved,
     admit: Callable[[Route], None] = admit_anyone,
+    clock: Clock = _CLOCK,
 ) -> Gateway:
     """Put the parts together; ``data_dir`` is prepared."""
-    generation = data_dir.open_generation()
-    engines = data_dir.open_engines()
-    catalog = Catalog(engines, generation)
-    blobs = DirectoryBlobs(data_dir.blobs)
-    conditions = Conditions(time.time)
-    locks = data_dir.open_locks()
-    identity = instance_id(data_dir.instance)
+    storage = open_storage(data_dir, clock.sleep)
+    locks, identity = data_dir.open_locks(), instance_id(data_dir.instance)
     upstreams = Upstreams(
         _secrets(settings), settings.offline, may_dial_private=settings.allow_private_networks
     )
-    http = Http(upstreams, Transports(resolver), _limits(settings), observe, instance_id=identity)
-    keeping = Keeping(IndexShelf(engines, blobs), blobs, catalog, locks)
-    sources = _sources(settings, http, upstreams, keeping)
+    http = Http(
+        upstreams,
+        Transports(resolver),
+        _limits(settings),
+        observe,
+        instance_id=identity,
+        monotonic=clock.monotonic,
+        now=clock.now,
+    )
+    shelf = IndexShelf(storage.fallbacks.rows, storage.blobs)
+    keeping = Keeping(shelf, storage.blobs, storage.catalog, locks)
+    sources = _sources(settings, http, upstreams, keeping, clock.now)
     switch = Switch(in_force)
     puller = Puller(
         Parts(
             router=switch.router,
             admit=admit,
             sources=sources.by_name,
-            catalog=catalog,
-            blobs=blobs,
-            memory=Memory(_MEMORY_BYTES, generation),
-            now=time.time,
+            catalog=storage.catalog,
+            blobs=storage.blobs,
+            memory=Memory(_MEMORY_BYTES, storage.generation),
+            now=clock.now,
             locks=locks,
             is_offline=settings.offline,
             max_blob_bytes=settings.max_blob_size_bytes,
         )
     )
     desk = rule_desk(settings, data_dir)
-    return Gateway(
-        settings, switch, desk, puller, sources, catalog, blobs, engines, generation, conditions, identity
-    )
+    return Gateway(settings, switch, desk, puller, sources, storage, identity, clock)
 
 
-def jobs(_gateway: Gateway) -> Sequence[Job]:
-    """What is done now and then, once for each data directory."""
-    return ()
-
-
-def _sources(settings: Settings, http: Http, upstreams: Upstreams, keeping: Keeping) -> Sources:
+def _sources(
+    settings: Settings, http: Http, upstreams: Upstreams, keeping: Keeping, now: Callable[[], float]
+) -> Sources:
     return open_sources(
         http,
         upstreams,
         keeping,
         max_index_bytes=settings.max_index_size_bytes,
         max_chart_bytes=settings.max_chart_size_bytes,
-        now=time.time,
+        now=now,
         own_host=None if settings.public_url is None else settings.public_url.host,
     )
 
@@ -180,11 +185,13 @@ def _never() -> bool:
 
 
 def create_app(
-    gateway: Gateway, is_stopping: Callable[[], bool] = _never, *, is_caretaker: bool = False
+    gateway: Gateway,
+    is_stopping: Callable[[], bool] = _never,
+    caretaker: Callable[[], Awaitable[None]] | None = None,
 ) -> ASGIApp:
     """The data port: the distribution API and the health checks, behind the gate.
 
-    ``is_caretaker``: this worker does for all of them what one has to: the rules file, upkeep.
+    ``caretaker`` runs beside it: what one worker does for all of them.
     """
     is_ready = False
 
@@ -193,7 +200,7 @@ def create_app(
         nonlocal is_ready
         await verify_guard(Transports())
         await gateway.sources.http.prepare()
-        async with _following(gateway, is_caretaker=is_caretaker):
+        async with _following(gateway, caretaker):
             is_ready = True
             yield
         is_ready = False
@@ -202,7 +209,7 @@ def create_app(
     settings = gateway.settings
     registry = registry_app(
         gateway.puller,
-        time.time,
+        gateway.clock.now,
         Identity(gateway.own_hosts, gateway.instance_id),
         HostOf(settings.trusted_proxies),
     )
@@ -212,15 +219,14 @@ def create_app(
 
 
 @asynccontextmanager
-async def _following(gateway: Gateway, *, is_caretaker: bool) -> AsyncIterator[None]:
-    """What keeps the rules up to date, for as long as the block runs."""
-    seen = gateway.switch.in_force.file
+async def _following(
+    gateway: Gateway, caretaker: Callable[[], Awaitable[None]] | None
+) -> AsyncIterator[None]:
+    """What keeps the rules up to date, and what else goes on beside, for as long as the block runs."""
     follower = Follower(gateway.desk, gateway.switch, gateway.instance_id)
+    _show_restored(gateway)
     await follower.look()  # a worker that takes a dead one's place begins by what was read long ago
-    running = [asyncio.create_task(follower.run())]
-    if is_caretaker:
-        running.append(asyncio.create_task(Watcher(gateway.desk, gateway.instance_id, seen).run()))
-        running.append(asyncio.create_task(Upkeep(jobs(gateway)).run()))
+    running = [asyncio.ensure_future(one()) for one in (follower.run, caretaker) if one is not None]
     try:
         yield
     finally:
@@ -229,8 +235,16 @@ async def _following(gateway: Gateway, *, is_caretaker: bool) -> AsyncIterator[N
         await asyncio.gather(*running, return_exceptions=True)
 
 
+def _show_restored(gateway: Gateway) -> None:
+    """For a day after it."""
+    lasts_seconds = show_restored(gateway.storage.data_dir.restored, gateway.storage.conditions, time.time())
+    if lasts_seconds is not None:
+        end = gateway.storage.conditions.end
+        asyncio.get_running_loop().call_later(lasts_seconds, end, Condition.CATALOG_RESTORED)
+
+
 def _told(gateway: Gateway) -> Told:
-    troubles = gateway.conditions.told()
+    troubles = gateway.storage.conditions.told()
     return {
         "rules": _rules_told(gateway.switch.in_force),
         "storage": {name: asdict(trouble) for name, trouble in troubles.items()},

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 import structlog
+from anyio import to_thread
 
 from gateway.fetch import Fetcher
 from gateway.flights import Flights
@@ -14,6 +15,7 @@ from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.outcomes import Corrupt, Missing, Outcome, Unavailable
 from gateway.parts import Parts
+from gateway.passing import PassThrough, Prefix
 from gateway.pulled import Cache, PulledBlob
 from gateway.refusals import refusal, unavailable
 from gateway.rules.route import Route
@@ -21,6 +23,7 @@ from gateway.sources.base import Source
 from gateway.sources.chain import ask_in_turn
 from gateway.store.blobs import (
     WITHHELD_BYTES,
+    BlobWriter,
     DigestMismatch,
     OpenBlob,
     StorageFailed,
@@ -51,6 +54,7 @@ class BlobPuller:
         self._asks_nobody = parts.asks_nobody
         self._flights: Flights[None] = Flights("blob", parts.locks, _FLIGHT_SECONDS)
         self._transfers: dict[tuple[str, str], Transfer] = {}
+        self._passing: set[asyncio.Task[None]] = set()
 
     async def describe(self, route: Route, digest: Digest) -> Descriptor:
         """What a manifest of this repository says of a blob; nobody is dialled."""
@@ -60,10 +64,10 @@ class BlobPuller:
         """Return a blob, open for reading; the caller closes it. Raise OciError."""
         right = await self._right(route, digest)
         if right is not None:
-            opened = await self._open(digest, right.size_bytes)
+            opened = await self._open(route, digest, right.size_bytes)
             if opened is not None:
                 return PulledBlob(opened, Cache.HIT, right.source)
-            log.warning("blob_vanished", target=str(route.target), digest=str(digest))
+            log.info("blob_not_here", target=str(route.target), digest=str(digest))
         named = await self._named(route, digest)
         if self._asks_nobody(route):
             raise OciError(Situation.BLOB_NOT_KNOWN, f"offline, and {digest} of {route.name} is not held")
@@ -71,6 +75,9 @@ class BlobPuller:
 
     async def drain(self) -> None:
         await self._flights.drain()
+        for task in self._passing:
+            task.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
 
     async def _right(self, route: Route, digest: Digest) -> Right | None:
         right = self._memory.find_right(route.target, digest)
@@ -83,14 +90,18 @@ class BlobPuller:
 
     async def _named(self, route: Route, digest: Digest) -> Sequence[NamedBlob]:
         named = await self._catalog.find_named(route.target, digest)
+        if not named and not self._catalog.is_all_seen:
+            raise unavailable(f"rows wait to be written, and {digest} may be among them: ask again")
         if not named:
             raise OciError(
                 Situation.BLOB_NOT_KNOWN, f"{route.name} has no blob {digest} that was pulled through here"
             )
         return named
 
-    async def _open(self, digest: Digest, size_bytes: int) -> OpenBlob | None:
-        """What has another size than was kept is as good as gone."""
+    async def _open(self, route: Route, digest: Digest, size_bytes: int) -> OpenBlob | None:
+        """What has another size than was kept is as good as gone; so is, while upstream may be asked, what
+        the disk does not give.
+        """
         try:
             opened = await self._blobs.open(digest)
             if opened is None or opened.size == size_bytes:
@@ -98,8 +109,21 @@ class BlobPuller:
             opened.close()
             await self._blobs.delete(digest)
         except StorageFailed as error:
-            raise unavailable(f"{digest} cannot be read: {error}") from error
+            if self._asks_nobody(route):
+                raise unavailable(f"{digest} cannot be read: {error}") from error
+            log.warning("blob_unreadable", digest=str(digest), reason=str(error))
         return None
+
+    async def _holds(self, descriptor: Descriptor) -> bool:
+        """Whether a blob is there, whole, and can be read."""
+        try:
+            opened = await self._blobs.open(descriptor.digest)
+        except StorageFailed:
+            return False
+        if opened is None:
+            return False
+        opened.close()
+        return opened.size == descriptor.size
 
     async def _fetch(self, route: Route, named: Sequence[NamedBlob]) -> PulledBlob:
         """Join the transfer of a blob, or begin it, and return it as soon as upstream answers."""
@@ -162,14 +186,15 @@ class BlobPuller:
         try:
             if not await self._is_kept(route, descriptor):
                 await self._transfer_from_anyone(route, named, transfer)
-            transfer.keep()
+            if not transfer.is_passed_on:
+                transfer.keep()
         except BaseException as error:
             transfer.fail(error)
             raise
 
     async def _is_kept(self, route: Route, descriptor: Descriptor) -> bool:
         right = await self._catalog.find_right(route.target, descriptor.digest)
-        return right is not None and await self._blobs.size(descriptor.digest) == descriptor.size
+        return right is not None and await self._holds(descriptor)
 
     async def _transfer_from_anyone(
         self, route: Route, named: Sequence[NamedBlob], transfer: Transfer
@@ -202,6 +227,8 @@ class BlobPuller:
     ) -> None:
         if not await self._is_confirmed(route, descriptor, source):
             await self._receive(route, descriptor, transfer, source)
+        if transfer.is_passed_on:
+            return
         try:
             await self._catalog.keep_blob(
                 route.target,
@@ -219,7 +246,7 @@ class BlobPuller:
 
         Of what is private its word alone would do for whoever knows a digest: that it has to deliver.
         """
-        if await self._blobs.size(descriptor.digest) != descriptor.size:
+        if not await self._holds(descriptor):
             return False
         owners = await self._catalog.find_owners(descriptor.digest)
         is_open = any(self._is_open(route.rules, owner) for owner in owners)
@@ -228,12 +255,18 @@ class BlobPuller:
     async def _receive(
         self, route: Route, descriptor: Descriptor, transfer: Transfer, source: Source
     ) -> None:
+        """What the store cannot take to the end goes on to each reader by itself."""
+        writer: BlobWriter | None = None
         try:
             async with (
                 source.blob(route, descriptor) as pieces,  # first: what others find, they may follow
                 self._blobs.create(descriptor.digest, descriptor.size, str(route.target)) as writer,
             ):
                 await transfer.write(writer, pieces)
+        except StorageFailed as error:
+            log.warning("blob_not_kept", digest=str(descriptor.digest), reason=str(error))
+            prefix = None if writer is None else await to_thread.run_sync(_written, writer)
+            transfer.pass_on(partial(self._pass_through, route, descriptor, source, prefix))
         except (Missing, Unavailable) as error:
             if transfer.has_begun:  # another source would go on where this one's bytes were read
                 raise TransferBroken(error.message) from error
@@ -243,3 +276,16 @@ class BlobPuller:
             raise Corrupt(
                 f"{source.name} sent other bytes than {descriptor.digest}", "digest_mismatch"
             ) from error
+
+    def _pass_through(
+        self, route: Route, descriptor: Descriptor, source: Source, prefix: Prefix | None
+    ) -> PassThrough:
+        passing = PassThrough(partial(source.blob, route, descriptor), descriptor, prefix)
+        self._passing.add(passing.task)
+        passing.task.add_done_callback(self._passing.discard)
+        return passing
+
+
+def _written(writer: BlobWriter) -> Prefix:
+    """What has come so far, which readers may have got. It is hashed here as far as it was not yet."""
+    return Prefix(writer.size, writer.digest)

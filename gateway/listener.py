@@ -4,6 +4,7 @@ import errno
 import socket
 
 BACKLOG = 1024
+_MAX_UNSENT_BYTES = 128 * 1024  # of an answer in the kernel, beside what is under way: else megabytes
 
 
 class BindError(Exception):
@@ -21,6 +22,8 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         hint = " (--port takes another, 0 a free one)" if error.errno == errno.EADDRINUSE else ""
         raise BindError(f"cannot listen on {host}:{port}: {error.strerror}{hint}") from error
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT_BYTES)
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener

@@ -104,6 +104,8 @@ class Search:
             raise down[0]
 
     async def _is_held(self, row: TagRow, found: Found) -> bool:
+        if await self._catalog.find_manifest(row.target, row.digest) is None:  # damaged
+            return False
         seen = drifted(row, found)
         return seen is None or await self._catalog.find_right(row.target, seen) is not None
 
@@ -114,7 +116,7 @@ class Search:
             await self._catalog.keep(route.name.name, row, kept)
             return row.digest
         await self._catalog.keep_untagged(row, kept)
-        if held is not None:
+        if held is not None and held.digest != row.digest:
             log.warning("drift", target=str(row.target), tag=tag, seen_digest=str(row.upstream_digest))
         return row.digest
 

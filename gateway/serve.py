@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NoReturn
 
 import structlog
@@ -19,14 +20,18 @@ import uvloop
 
 from gateway import hypercorn_fit
 from gateway.app import compose, create_app, rule_desk
+from gateway.caretaker import take_care
 from gateway.hypercorn_fit import Application
 from gateway.listener import authority, bind
 from gateway.logs import configure_logs
-from gateway.rule_revisions import InForce
+from gateway.rule_revisions import InForce, RulesFileError
+from gateway.rules.problems import RulesError
 from gateway.settings import Settings
 from gateway.store.blobs import StorageFailed
-from gateway.store.data_dir import DataDir
+from gateway.store.damage import CatalogWatch
+from gateway.store.data_dir import DataDir, DataDirError
 from gateway.store.instance import instance_id
+from gateway.store.schema import SchemaError
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +40,10 @@ _KILL_AFTER_SECONDS = 28.0  # Kubernetes kills all of us after 30
 _QUICK_DEATH_SECONDS = 1.0
 _MAX_QUICK_DEATHS = 10
 _LONGEST_PAUSE_SECONDS = 5.0
+CATALOG_DAMAGED = 75  # how a worker ends that met damage in the catalog
+_MENDING = (CATALOG_DAMAGED, -signal.SIGBUS)  # what it has mapped of it was cut short
+_MEND_GRACE_SECONDS = 0.5  # for what runs: it may end by itself
+_SOON_SECONDS = 30.0
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 _YOUNG_OBJECTS = 10_000
 _SWITCH_SECONDS = 0.0002  # threads that parse let the event loop in this often
@@ -62,12 +71,17 @@ def serve(settings: Settings) -> int:
     gc.collect()
     gc.freeze()  # what is here now is shared by all workers, and stays
 
-    def work(number: int, lifeline: int) -> None:
+    def work(number: int, lifeline: int) -> int:
         worker = Worker(listener, lifeline, is_caretaker=number == 0)
-        worker.run(settings, data_dir, in_force)
+        return worker.run(settings, data_dir, in_force)
+
+    def mend() -> bool:
+        nonlocal in_force
+        in_force, is_mended = _mend(settings, data_dir, in_force)
+        return is_mended
 
     try:
-        code = Supervisor(settings.workers, work, listener.close).run()
+        code = Supervisor(settings.workers, work, listener.close, mend).run()
         log.info("stopped", code=code)
         return code
     finally:
@@ -86,6 +100,19 @@ def _start_rules(settings: Settings, data_dir: DataDir) -> InForce:
         desk.engines.dispose()  # no worker may inherit a connection
 
 
+def _mend(settings: Settings, data_dir: DataDir, in_force: InForce) -> tuple[InForce, bool]:
+    """Replace a damaged catalog. Rules that cannot be read now are those that were in force."""
+    try:
+        data_dir.mend()
+        return _start_rules(settings, data_dir), True
+    except (RulesError, RulesFileError) as error:
+        log.warning("rules_unusable", reason=str(error), kept_revision=in_force.revision)
+        return replace(in_force, trouble=str(error)), True
+    except (DataDirError, SchemaError, StorageFailed, OSError) as error:
+        log.warning("catalog_not_mended", reason=str(error), until="it can be")
+        return in_force, False
+
+
 def _raise_file_limit() -> None:
     """Take all the open files that we may have: each client and each upstream needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -100,18 +127,23 @@ class Supervisor:
     """Forks workers, replaces a dead one at once, and stops them all when told to, ``on_stop`` first.
 
     A worker gets its number, from 0, which its replacement has too, and the reading end of a pipe that nobody
-    writes to: its end is the supervisor's end.
+    writes to: its end is the supervisor's end. Its work returns its exit code. Where that says that the
+    catalog is damaged, all are ended, ``mend`` says whether it is whole again, and new ones begin.
     """
 
     count: int
-    work: Callable[[int, int], None]
+    work: Callable[[int, int], int]
     on_stop: Callable[[], None]
+    mend: Callable[[], bool]
     sleep: Callable[[float], None] = time.sleep
     fork: Callable[[], int] = os.fork
     _started: dict[int, float] = field(default_factory=dict)
     _numbers: dict[int, int] = field(default_factory=dict)
     _quick_deaths: int = 0
     _is_stopping: bool = False
+    _is_damaged: bool = False
+    _mended_at: float = float("-inf")
+    _mends: int = 0
     _lifeline: int = -1
     _to_close: tuple[int, ...] = ()
 
@@ -135,15 +167,30 @@ class Supervisor:
     def _supervise(self, wake_reader: int) -> int:
         while not self._is_stopping:
             self._reap()
+            if self._is_damaged:
+                self._mend()
             if self._has_given_up:
                 log.error("workers_do_not_start", hint="the lines above say why")
                 self._stop()
                 return 1
-            while len(self._started) < self.count and not self._is_stopping and not self._has_given_up:
+            while len(self._started) < self.count and not self._is_to_wait:
                 self._start()
             _wait_for_signal(wake_reader)
         self._stop()
         return 0
+
+    @property
+    def _is_to_wait(self) -> bool:
+        return self._is_stopping or self._is_damaged or self._has_given_up
+
+    def _mend(self) -> None:
+        """Soon after the last time only after a pause: what stays damaged must not keep the machine busy."""
+        self._end_workers(_MEND_GRACE_SECONDS)
+        self._mends = self._mends + 1 if time.monotonic() - self._mended_at < _SOON_SECONDS else 0
+        if self._mends:
+            self.sleep(min(0.5 * 2**self._mends, _LONGEST_PAUSE_SECONDS))
+        self._is_damaged = not self.mend()
+        self._mended_at = time.monotonic()
 
     @property
     def _has_given_up(self) -> bool:
@@ -180,8 +227,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             for fd in self._to_close:
                 os.close(fd)
-            self.work(number, self._lifeline)
-            code = 0
+            code = self.work(number, self._lifeline)
         except Exception:
             log.exception("worker_failed")
         finally:
@@ -194,15 +240,22 @@ class Supervisor:
             if not done:
                 continue
             lived_seconds = time.monotonic() - self._started.pop(pid)
-            self._quick_deaths = self._quick_deaths + 1 if lived_seconds < _QUICK_DEATH_SECONDS else 0
-            log.warning("worker_died", pid=pid, status=os.waitstatus_to_exitcode(status))
+            code = os.waitstatus_to_exitcode(status)
+            log.warning("worker_died", pid=pid, status=code)
+            if code in _MENDING:
+                self._is_damaged = True
+            else:
+                self._quick_deaths = self._quick_deaths + 1 if lived_seconds < _QUICK_DEATH_SECONDS else 0
 
     def _stop(self) -> None:
         """SIGTERM to all; SIGKILL to who is still there after the grace."""
         log.info("stopping", grace_seconds=GRACE_SECONDS)
         self.on_stop()
+        self._end_workers(_KILL_AFTER_SECONDS)
+
+    def _end_workers(self, grace_seconds: float) -> None:
         self._signal_all(signal.SIGTERM)
-        deadline = time.monotonic() + _KILL_AFTER_SECONDS
+        deadline = time.monotonic() + grace_seconds
         while self._started and time.monotonic() < deadline:
             self._reap_quietly()
             time.sleep(0.02)
@@ -246,13 +299,14 @@ class Worker:
     lifeline: int
     is_caretaker: bool
 
-    def run(self, settings: Settings, data_dir: DataDir, in_force: InForce) -> None:
+    def run(self, settings: Settings, data_dir: DataDir, in_force: InForce) -> int:
+        """Return the exit code."""
         stop = asyncio.Event()
         gateway = compose(settings, data_dir, in_force)
-        app = create_app(gateway, is_stopping=stop.is_set, is_caretaker=self.is_caretaker)
+        app = create_app(gateway, stop.is_set, partial(take_care, gateway) if self.is_caretaker else None)
         tune_interpreter()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(app, self.listener, stop, self.lifeline))
+            return runner.run(_serve(app, self.listener, stop, self.lifeline, data_dir.watch))
 
 
 def tune_interpreter() -> None:
@@ -262,9 +316,22 @@ def tune_interpreter() -> None:
     gc.set_threshold(_YOUNG_OBJECTS)  # requests leave little in cycles
 
 
-async def _serve(app: Application, listener: socket.socket, stop: asyncio.Event, lifeline: int) -> None:
+async def _serve(
+    app: Application, listener: socket.socket, stop: asyncio.Event, lifeline: int, watch: CatalogWatch
+) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_reader(lifeline, stop.set)
+    watching = asyncio.create_task(_end_when_damaged(watch, stop))
     await hypercorn_fit.run(app, listener, stop, GRACE_SECONDS)
+    watching.cancel()
+    return 0 if watch.damage is None else CATALOG_DAMAGED
+
+
+async def _end_when_damaged(watch: CatalogWatch, stop: asyncio.Event) -> None:
+    """What runs may end by itself, but no grace is given that would keep all the others waiting."""
+    reason = await watch.damaged()
+    log.error("catalog_damaged", reason=reason, until="it is replaced by its newest copy")
+    asyncio.get_running_loop().call_later(_MEND_GRACE_SECONDS, os._exit, CATALOG_DAMAGED)
+    stop.set()

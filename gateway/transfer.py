@@ -1,7 +1,7 @@
 """A blob on its way from upstream: written to the store, and read along by everybody who waits for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from gateway.oci.digest import Digest
@@ -25,6 +25,7 @@ class Transfer:
         self._readable = 0
         self._is_kept = False
         self._failure: BaseException | None = None
+        self._onward: Callable[[], OpenBlob] | None = None
         self._writer: BlobWriter | None = None
         self._readers = 0
         self._news = asyncio.Event()
@@ -33,7 +34,11 @@ class Transfer:
     @property
     def has_begun(self) -> bool:
         """Whether there is something to read: of a small blob, not before the whole is verified."""
-        return self._is_kept or self._readable > 0
+        return self._is_kept or self._onward is not None or self._readable > 0
+
+    @property
+    def is_passed_on(self) -> bool:
+        return self._onward is not None
 
     @property
     def has_failed(self) -> bool:
@@ -43,10 +48,12 @@ class Transfer:
         """Pass the pieces on to ``writer`` while others read; return when the writer may be closed."""
         self._writer = writer
         self._advance(0)
-        async for piece in pieces:
-            await writer.write(piece)
-            self._advance(writer.size)
-        self._writer = None
+        try:
+            async for piece in pieces:
+                await writer.write(piece)
+                self._advance(writer.size)
+        finally:
+            self._writer = None  # whoever reads now waits for what becomes of it
         while self._readers:
             await self._changed()
 
@@ -54,6 +61,11 @@ class Transfer:
         """The store has it whole: all of it may be read."""
         self._is_kept = True
         self._readable = self.size
+        self._tell()
+
+    def pass_on(self, onward: Callable[[], OpenBlob]) -> None:
+        """The store cannot take it: each reader goes on by itself, by what ``onward`` opens."""
+        self._onward = onward
         self._tell()
 
     def fail(self, error: BaseException) -> None:
@@ -66,9 +78,9 @@ class Transfer:
         self._tell()
 
     async def read(self, offset: int, length: int) -> bytes | None:
-        """Wait for something beyond ``offset``, and return it; None once the store has to be read instead."""
+        """Wait for something beyond ``offset``, and return it; None once ``rest`` has to be read instead."""
         has_gathered = False
-        while not self._is_kept:
+        while not self._is_kept and self._onward is None:
             self._raise_failure()
             if self._writer is None or self._readable <= offset:
                 await self._changed()
@@ -91,9 +103,18 @@ class Transfer:
             self._readers -= 1
             self._tell()
 
+    async def rest(self) -> OpenBlob:
+        """What is read once nothing is read along any more."""
+        if self._onward is not None:
+            return self._onward()
+        stored = await self._blobs.open(self._digest)
+        if stored is None:
+            raise TransferBroken(f"{self._digest} was kept, and is gone again")
+        return stored
+
     def open(self) -> OpenBlob:
         """The blob for one reader, from now on."""
-        return _ReadAlong(self, self._blobs, self._digest)
+        return _ReadAlong(self)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -112,26 +133,22 @@ class Transfer:
 class _ReadAlong:
     """Reads what has arrived, and the stored blob as soon as there is one."""
 
-    def __init__(self, transfer: Transfer, blobs: BlobStore, digest: Digest) -> None:
+    def __init__(self, transfer: Transfer) -> None:
         self._transfer = transfer
-        self._blobs = blobs
-        self._digest = digest
-        self._stored: OpenBlob | None = None
+        self._rest: OpenBlob | None = None
 
     @property
     def size(self) -> int:
         return self._transfer.size
 
     async def read(self, offset: int, length: int) -> bytes:
-        if self._stored is None:
+        if self._rest is None:
             piece = await self._transfer.read(offset, length)
             if piece is not None:
                 return piece
-            self._stored = await self._blobs.open(self._digest)
-        if self._stored is None:
-            raise TransferBroken(f"{self._digest} was kept, and is gone again")
-        return await self._stored.read(offset, length)
+            self._rest = await self._transfer.rest()
+        return await self._rest.read(offset, length)
 
     def close(self) -> None:
-        if self._stored is not None:
-            self._stored.close()
+        if self._rest is not None:
+            self._rest.close()

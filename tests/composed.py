@@ -66,7 +66,7 @@ class Composed:
         )
 
     def _rows(self, *columns: object) -> Iterable[tuple[object, ...]]:
-        with self.gateway.engines.reader.connect() as connection:
+        with self.gateway.storage.engines.reader.connect() as connection:
             return [tuple(row) for row in connection.execute(select(*columns))]  # type: ignore[call-overload]
 
 

@@ -9,7 +9,7 @@ from tests import walls
 from tests.walls import Module, Wall
 
 PROJECT = Path(__file__).resolve().parents[1]
-_BESIDE_GATEWAY = frozenset({"fakes", "e2e"})
+_BESIDE_GATEWAY = frozenset({"fakes", "fuzz", "e2e"})
 
 
 @pytest.fixture(scope="module")

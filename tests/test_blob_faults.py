@@ -17,10 +17,6 @@ from gateway.rules.model import SourceName
 from gateway.rules.route import Wanted
 from gateway.store.blobs import (
     WITHHELD_BYTES,
-    BlobWriter,
-    MemoryBlobs,
-    StorageFailed,
-    TooLarge,
     TransferBroken,
 )
 from gateway.waiting import Deadlines
@@ -240,55 +236,6 @@ async def test_a_blob_larger_than_allowed_is_not_fetched(tmp_path: Path) -> None
         assert await at.read(DIGEST) == LAYER
 
 
-class FullDisk(MemoryBlobs):
-    """Refuses what goes beyond so many bytes, or to begin at all."""
-
-    def __init__(self, room_bytes: int) -> None:
-        super().__init__()
-        self.room_bytes = room_bytes
-
-    @asynccontextmanager
-    async def create(
-        self, expected: Digest | None = None, limit_bytes: int | None = None, owner: str = ""
-    ) -> AsyncIterator[BlobWriter]:
-        if not self.room_bytes:
-            raise StorageFailed("the disk is full")
-        try:
-            async with super().create(expected, self.room_bytes) as writer:
-                yield writer
-        except TooLarge as error:
-            raise StorageFailed("the disk is full") from error
-
-
-async def test_a_disk_that_is_full_before_the_first_byte_is_an_outage(tmp_path: Path) -> None:
-    disk, source = FullDisk(1 << 20), feeding(LAYER)
-    async with process(tmp_path, [source], blobs=disk) as at:
-        await at.pull()
-        disk.room_bytes = 0
-        with pytest.raises(OciError) as caught:
-            await at.puller.blob(Wanted(DEMO), DIGEST)
-        assert (caught.value.status, caught.value.code) == (503, ErrorCode.UNAVAILABLE)
-        disk.room_bytes = 1 << 20
-        assert await at.read(DIGEST) == LAYER
-
-
-async def test_a_disk_that_fills_up_on_the_way_cuts_everybody_short_and_nothing_is_kept(
-    tmp_path: Path,
-) -> None:
-    disk, source, feed = FullDisk(len(HALF)), feeding(LAYER), Feed(HALF)
-    source.feeds = [feed]
-    async with process(tmp_path, [source], blobs=disk) as at:
-        await at.pull()
-        opened = [await at.puller.blob(Wanted(DEMO), DIGEST) for _ in range(3)]
-        assert {len(await one.blob.read(0, 1 << 20)) for one in opened} == {READABLE}
-        feed.send(LAYER[len(HALF) :])
-        results = await asyncio.gather(*map(rest_of, opened), return_exceptions=True)
-        assert {type(one) for one in results} == {TransferBroken}
-        assert await disk.size(DIGEST) is None
-        disk.room_bytes = 1 << 20
-        assert await at.read(DIGEST) == LAYER
-
-
 async def test_one_failure_reaches_those_who_wait_in_every_process(tmp_path: Path) -> None:
     leading, following = feeding(LAYER), feeding(LAYER)
     leading.failure = following.failure = DOWN
@@ -319,16 +266,6 @@ async def test_an_upstream_that_does_not_begin_is_an_outage_and_its_answer_is_no
         source.gate.set()
         await until(lambda: is_known(at))
         assert source.served == [DIGEST]
-
-
-async def test_a_disk_that_fills_up_before_anything_could_be_read_is_an_outage_too(tmp_path: Path) -> None:
-    disk, source = FullDisk(WITHHELD_BYTES), feeding(LAYER)
-    source.feeds = [Feed(HALF)]
-    async with process(tmp_path, [source], blobs=disk) as at:
-        await at.pull()
-        with pytest.raises(OciError) as caught:
-            await at.puller.blob(Wanted(DEMO), DIGEST)
-        assert caught.value.status == 503
 
 
 async def test_when_the_gateway_ends_those_who_read_along_are_cut_short(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import signal
 import sys
 
 from gateway.logs import configure_logs
-from gateway.serve import Supervisor
+from gateway.serve import CATALOG_DAMAGED, Supervisor
 from gateway.settings_values import LogFormat, LogLevel
 
 def say(text):
@@ -30,24 +30,39 @@ def say(text):
 def wait(number, lifeline):
     say(f"worker {os.getpid()}")
     signal.pause()
+    return 0
+
+def meet_damage(number, lifeline):
+    signal.signal(signal.SIGUSR1, lambda *_: os._exit(CATALOG_DAMAGED))
+    return wait(number, lifeline)
+
+mends = 0
+
+def mend():
+    global mends
+    mends += 1
+    say(f"mend {mends}")
+    return mends != 3
 
 def ignore_sigterm(number, lifeline):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    wait(number, lifeline)
+    return meet_damage(number, lifeline)
 
 def until_orphaned(number, lifeline):
     say(f"worker {os.getpid()}")
     os.read(lifeline, 1)
     say("orphaned")
+    return 0
 
 def end(number, lifeline):
-    pass
+    return 0
 
 def fail(number, lifeline):
     raise RuntimeError("a worker that cannot start")
 
 def end_and_pause_long(number, lifeline):
     say("ended")
+    return 0
 
 refusals = {"wait_for_a_process": 2, "get_no_process": 100}.get(sys.argv[1], 0)
 wait_for_a_process = get_no_process = wait
@@ -67,7 +82,7 @@ def pause(seconds):
 configure_logs(LogLevel.INFO, LogFormat.JSON)
 before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)]
 fds = len(os.listdir("/proc/self/fd"))
-code = Supervisor(int(sys.argv[2]), globals()[sys.argv[1]], lambda: say("stopping"), pause, fork).run()
+code = Supervisor(int(sys.argv[2]), globals()[sys.argv[1]], lambda: say("stopping"), mend, pause, fork).run()
 assert before == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)]
 assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
 assert fds == len(os.listdir("/proc/self/fd"))
@@ -145,6 +160,43 @@ def test_a_dead_worker_is_replaced_and_the_others_stay(number: signal.Signals) -
         run.tell(signal.SIGTERM)
         assert run.ending() == ["stopping", "returned 0"]
     assert not any(map(is_alive, (second, third)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGBUS])
+def test_damage_to_the_catalog_ends_all_workers_has_it_mended_and_starts_them_anew(
+    number: signal.Signals,
+) -> None:
+    with supervised("meet_damage", 2) as run:
+        before = {run.worker(), run.worker()}
+        os.kill(min(before), number)
+        assert run.line() == "mend 1"
+        assert not any(map(is_alive, before))
+        after = {run.worker(), run.worker()}
+        assert not before & after
+        run.tell(signal.SIGTERM)
+        assert run.ending() == ["stopping", "returned 0"]
+
+
+def test_damage_that_comes_again_soon_is_mended_after_longer_and_longer_pauses_until_it_is() -> None:
+    with supervised("meet_damage") as run:
+        os.kill(run.worker(), signal.SIGUSR1)
+        assert run.line() == "mend 1"
+        os.kill(run.worker(), signal.SIGUSR1)
+        assert [run.line(), run.line()] == ["pause 1", "mend 2"]
+        os.kill(run.worker(), signal.SIGUSR1)
+        assert [run.line(), run.line()] == ["pause 2", "mend 3"]  # which fails
+        assert [run.line(), run.line()] == ["pause 4", "mend 4"]
+        assert is_alive(run.worker())
+        run.tell(signal.SIGTERM)
+        assert run.ending() == ["stopping", "returned 0"]
+
+
+def test_a_worker_that_does_not_end_does_not_keep_damage_from_being_mended() -> None:
+    with supervised("ignore_sigterm", 2) as run:
+        before = [run.worker(), run.worker()]
+        os.kill(before[0], signal.SIGUSR1)
+        assert run.line() == "mend 1"
+        assert not any(map(is_alive, before))
 
 
 @pytest.mark.parametrize("work", ["end", "fail", "get_no_process"])

@@ -113,10 +113,10 @@ async def test_p1_what_was_taken_from_one_name_does_not_come_back_through_anothe
 
 def _forget(gateway: Composed, target: str) -> None:
     """As a purge will: every row of a target, and what workers have of it in memory."""
-    with gateway.gateway.engines.writer.begin() as connection:
+    with gateway.gateway.storage.engines.writer.begin() as connection:
         for table in (tags, rights, repositories):
             connection.execute(delete(table).where(table.c.target == target))
-    gateway.gateway.generation.advance()
+    gateway.gateway.storage.generation.advance()
 
 
 @pytest.mark.anyio

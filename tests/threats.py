@@ -125,11 +125,11 @@ class Received:
     is_whole: bool
 
 
-async def receive(gateway: Composed, path: str) -> Received:
+async def receive(gateway: Composed, path: str, headers: Mapping[str, str] | None = None) -> Received:
     """Read a body until it ends, or is cut."""
     content = bytearray()
     is_whole = False
-    async with gateway.client.stream("GET", path) as answer:
+    async with gateway.client.stream("GET", path, headers=headers) as answer:
         try:
             async for piece in answer.aiter_raw():
                 content += piece

@@ -5,7 +5,7 @@ import sys
 import click
 
 from gateway.app import version
-from gateway.cli import demo, explain, migrate, pull, revisions, rules, serve
+from gateway.cli import demo, explain, gc, migrate, pins, pull, revisions, rules, scrub, serve
 from gateway.cli import list as list_
 from gateway.listener import BindError
 from gateway.oci.errors import OciError
@@ -13,6 +13,7 @@ from gateway.rule_revisions import RulesFileError
 from gateway.rules.problems import RulesError
 from gateway.store.blobs import StorageFailed
 from gateway.store.data_dir import DataDirError
+from gateway.store.gc_turn import TurnTaken
 from gateway.store.schema import SchemaError
 
 _MISTAKES = (
@@ -26,6 +27,7 @@ _MISTAKES = (
     RulesFileError,
     SchemaError,
     StorageFailed,
+    TurnTaken,
 )
 
 INTERRUPTED = 130
@@ -47,8 +49,10 @@ def group() -> None:
     """Pull-through caching gateway between Helm, OCI clients and the world's chart repositories."""
 
 
-for verb in (serve, demo, pull, explain, list_, rules, migrate):
+for verb in (serve, demo, pull, explain, list_, gc, scrub, rules, migrate):
     group.add_command(verb.command)
+group.add_command(pins.pin)
+group.add_command(pins.unpin)
 
 
 def main() -> None:

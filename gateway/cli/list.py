@@ -41,7 +41,7 @@ def command(settings: Settings, is_json: bool) -> None:
 
 async def _held(settings: Settings) -> list[HeldRow]:
     async with open_gateway(settings) as gateway:
-        return await gateway.catalog.held()
+        return await gateway.storage.catalog.held()
 
 
 def _facts(held: HeldRow) -> dict[str, object]:

@@ -43,6 +43,10 @@ class Digest:
             )
         return cls(match[1] or match[3], match[2] or match[4])
 
+    def is_of(self, content: bytes) -> bool:
+        """Whether the content has this digest."""
+        return hashlib.new(self.algorithm, content).hexdigest() == self.hex
+
     def hasher(self) -> Hasher:
         """Return a fresh hash object of this digest's algorithm."""
         return hashlib.new(self.algorithm)

@@ -90,9 +90,9 @@ def _pair(entry: Mapping[str, Json]) -> str | None:
     username, password = entry.get("username"), entry.get("password")
     if isinstance(auth, str) and auth:
         return _decoded(auth)
-    if isinstance(username, str) and isinstance(password, str) and username:
-        return f"{username}:{password}"
-    return None
+    if not isinstance(username, str) or not isinstance(password, str):
+        return None
+    return f"{username}:{password}" if username and ":" not in username else None  # RFC 7617 §2 has no way
 
 
 def _decoded(auth: str) -> str | None:

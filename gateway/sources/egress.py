@@ -13,8 +13,9 @@ Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
 DNS_TIMEOUT_SECONDS = 2.0
 
-# Every range of the IANA special-purpose registries that is not plain public unicast. Python's own
-# is_global lets NAT64, 6to4, IPv4-compatible and site-local addresses through.
+# Every range of the IANA special-purpose registries that is not plain public unicast; of IPv6 all that IANA
+# has not set apart for it (2000::/3). Python's own is_global lets NAT64, 6to4, IPv4-compatible, site-local
+# and unassigned addresses through.
 _REFUSED = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -22,9 +23,7 @@ _REFUSED = tuple(
         *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24"),
         *("192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
         *("224.0.0.0/4", "240.0.0.0/4"),
-        *("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23"),
-        *("2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10"),
-        "ff00::/8",
+        *("::/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "4000::/2", "8000::/1"),
     )
 )
 

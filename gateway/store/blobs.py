@@ -3,6 +3,7 @@
 import io
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import BinaryIO, Final, Protocol
 
 from gateway.oci.digest import Digest
@@ -28,6 +29,19 @@ class StorageFull(StorageFailed):
 
 class TransferBroken(StorageFailed):
     """Whoever writes the blob that is read along has gone, or writes no more; a part of it was read."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StoredBlob:
+    """A blob as it lies on the disk; times are seconds since the epoch.
+
+    ``used_at`` is when it was last opened, to the hour, or written.
+    """
+
+    digest: Digest
+    size_bytes: int
+    used_at: float
+    kept_at: float
 
 
 class BlobWriter(Protocol):
@@ -101,12 +115,14 @@ async def keep_bytes(blobs: BlobStore, content: bytes) -> Digest:
 
 
 async def read_whole(blobs: BlobStore, digest: Digest) -> bytes | None:
-    """A kept blob's content in one piece, for content known to be small enough."""
+    """A kept blob's content in one piece, for content known to be small enough; None if it is damaged."""
     opened = await blobs.open(digest)
     if opened is None:
         return None
     try:
         return await opened.read(0, opened.size)
+    except TransferBroken:
+        return None
     finally:
         opened.close()
 

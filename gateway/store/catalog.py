@@ -1,6 +1,6 @@
 """What we know of what we hold: manifests, tags, rights, names. Each method is one transaction."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeVar, TypeVarTuple
 
@@ -12,10 +12,12 @@ from gateway.oci.manifest import Manifest
 from gateway.oci.target import Target
 from gateway.store import catalog_reads as reads
 from gateway.store import catalog_writes as writes
-from gateway.store import private_targets, tag_lists, tag_targets
+from gateway.store import eviction, private_targets, tag_lists, tag_targets
 from gateway.store.engine import Engines
+from gateway.store.eviction import Standing
 from gateway.store.generation import Generation
 from gateway.store.rows import HeldRow, KeptManifest, KnownRegistry, NamedBlob, Right, TagList, TagRow
+from gateway.store.unwritten import Unwritten
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -26,9 +28,14 @@ _NOTHING_TOLD: Final[Mapping[str, float]] = MappingProxyType({})
 class Catalog:
     """The catalog in a SQL database; errors of the database are StorageFailed."""
 
-    def __init__(self, engines: Engines, generation: Generation) -> None:
-        self._engines = engines
+    def __init__(self, engines: Engines | Unwritten, generation: Generation) -> None:
+        self._rows = engines
         self.generation = generation
+
+    @property
+    def is_all_seen(self) -> bool:
+        """Whether reads see all rows there are; not where some wait in the memory of another worker."""
+        return self._rows.is_all_seen
 
     async def find_tags(self, target: Target, variant: str, tag: str) -> list[TagRow]:
         """The tag as each source gave it."""
@@ -96,6 +103,26 @@ class Catalog:
     async def held(self) -> list[HeldRow]:
         return await self._read(reads.held)
 
+    async def names_at(self, target: Target) -> list[str]:
+        """Names by which clients came to a target; of very many some."""
+        return await self._rows.ask_written(eviction.names_at, target)
+
+    async def standings(self, digests: Sequence[Digest]) -> Mapping[Digest, Standing]:
+        """What each of some hundred blobs is here, but for Helm indexes."""
+        return await self._rows.ask_written(eviction.standings, digests)
+
+    async def kept_whatever_comes(self) -> frozenset[str]:
+        """The digests that no quota evicts: Helm indexes, and all that is pinned."""
+        return await self._rows.ask_written(eviction.kept_whatever_comes)
+
+    async def known_since(self) -> float | None:
+        """When the oldest name was learnt, in seconds since the epoch; None where there is none."""
+        return await self._rows.ask_written(eviction.known_since)
+
+    async def told_of(self, digest: Digest) -> list[str]:
+        """``name:tag`` of what a blob belongs to; some of many."""
+        return await self._rows.ask_written(eviction.told_of, digest)
+
     async def keep(self, name: str, row: TagRow, kept: KeptManifest, replaces: Digest | None = None) -> None:
         """Keep a pull whole: blobs, manifest, edges, rights, the name asked for, and the tag last."""
         await self._write(writes.keep, name, row, kept, replaces)
@@ -159,21 +186,23 @@ class Catalog:
 
         Only one that is ``replaces`` gives way: the caller's rule names it no more.
         """
-        return await self._engines.tell(tag_targets.keep, (name, tag), target, found_at, replaces)
+        return await self._rows.tell(tag_targets.keep, (name, tag), target, found_at, replaces)
 
     async def _read(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
-        return await self._engines.ask(query, *arguments)
+        return await self._rows.ask(query, *arguments)
 
     async def _write(self, command: Callable[[Connection, *Ts], bool], *arguments: *Ts) -> None:
         """Run a command; it says whether it changed what a memory cache may hold."""
-        await self._engines.write_turns.run(self._run_write, command, *arguments)
+        await self._rows.run(lambda engines: self._run_write(engines, command, *arguments))
 
-    def _run_write(self, command: Callable[[Connection, *Ts], bool], *arguments: *Ts) -> None:
+    def _run_write(
+        self, engines: Engines, command: Callable[[Connection, *Ts], bool], *arguments: *Ts
+    ) -> None:
         def announced(connection: Connection) -> bool:
             changed = command(connection, *arguments)
             if changed:
                 self.generation.announce(connection)
             return changed
 
-        if self._engines.write(announced):
+        if engines.write(announced):
             self.generation.advance()

@@ -50,7 +50,9 @@ def find_manifest(connection: Connection, target: Target, digest: Digest) -> Man
             manifests.c.digest == str(digest), _right_exists(target, digest)
         )
     ).first()
-    return None if row is None else Manifest(row.content, row.media_type, digest)
+    if row is None or not digest.is_of(row.content):  # what the disk has changed is as good as gone
+        return None
+    return Manifest(row.content, row.media_type, digest)
 
 
 def find_right(connection: Connection, target: Target, digest: Digest) -> Right | None:

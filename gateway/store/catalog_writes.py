@@ -54,21 +54,23 @@ def _keep_right(connection: Connection, target: Target, variant: str, digest: Di
 
 
 def _keep_manifest(connection: Connection, kept: KeptManifest, kept_at: float) -> None:
+    """Once; but where the disk has changed what is there, it is replaced."""
     digest, parsed = str(kept.manifest.digest), kept.parsed
-    is_new = insert_once(
-        connection,
-        manifests,
-        {
-            "digest": digest,
-            "media_type": kept.manifest.media_type,
-            "content": kept.manifest.content,
-            "artifact_type": parsed.artifact_type,
-            "subject": None if parsed.subject is None else str(parsed.subject.digest),
-            "annotations": json.dumps(dict(parsed.annotations)),
-            "kept_at": kept_at,
-        },
-    )
-    if not is_new or not parsed.edges:
+    values = {
+        "digest": digest,
+        "media_type": kept.manifest.media_type,
+        "content": kept.manifest.content,
+        "artifact_type": parsed.artifact_type,
+        "subject": None if parsed.subject is None else str(parsed.subject.digest),
+        "annotations": json.dumps(dict(parsed.annotations)),
+        "kept_at": kept_at,
+    }
+    if not insert_once(connection, manifests, values):
+        is_damaged = (manifests.c.digest == digest) & (manifests.c.content != kept.manifest.content)
+        if not connection.execute(update(manifests).where(is_damaged).values(**values)).rowcount:
+            return
+        connection.execute(delete(manifest_edges).where(manifest_edges.c.manifest == digest))
+    if not parsed.edges:
         return
     edges = [
         {

@@ -51,10 +51,10 @@ async def settled(running: asyncio.Future[T]) -> None:
         del cancelled  # else it holds this frame, and the frame holds it
 
 
-async def on_disk(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+async def on_disk(function: Callable[[*Ts], T], *arguments: *Ts, limiter: CapacityLimiter | None = None) -> T:
     """The same, where the disk's refusal is StorageFailed."""
     try:
-        return await in_thread(function, *arguments)
+        return await in_thread(function, *arguments, limiter=limiter)
     except OSError as error:
         kind = StorageFull if error.errno in _NO_ROOM else StorageFailed
         raise kind(f"the blob directory refused: {error.strerror}") from error

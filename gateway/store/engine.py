@@ -2,25 +2,30 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar, TypeVarTuple
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gateway.store.blobs import StorageFailed
 from gateway.store.turns import Turns
 
 CONNECTIONS = 4  # to read on, and to write on where the database lets several
-_BUSY_SECONDS = 10
+_BUSY_SECONDS: Mapping[str, float] = {"NORMAL": 2.5, "FULL": 10.0}  # rows of the cache can wait in memory
 _CLOSING_SECONDS = 2.0
 _PAUSES_SECONDS = (0.02, 0.1, 0.5)
 _PASSING = frozenset(
     {"40001", "40P01", "57P01", "57P02", "57P03"}
 )  # gave way, deadlock, server stops or starts
+_READ_ONLY = "25006"
+_NO_ROOM = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
+)  # of which the second is a quota that is used up
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -31,12 +36,14 @@ class Engines:
     """``reader`` sees one snapshot a statement; ``writer`` writes whole transactions.
 
     On SQLite the write lock is taken as one begins. What passes by itself (on PostgreSQL: another was given
-    way to, the server restarts) is tried again a few times.
+    way to, the server restarts) is tried again a few times; what finds no room on the disk once more, after
+    ``make_room``.
     """
 
     reader: Engine
     writer: Engine
     pause: Callable[[float], None] = time.sleep
+    make_room: Callable[[], None] | None = None
     read_turns: Turns = field(default_factory=lambda: Turns(CONNECTIONS))
     write_turns: Turns = field(default_factory=lambda: Turns(CONNECTIONS))
 
@@ -54,6 +61,12 @@ class Engines:
             with self.writing() as connection:
                 return command(connection, *arguments)
 
+        try:
+            return self._patiently(run)
+        except StorageFailed as error:
+            if self.make_room is None or not _is_full(error.__cause__):
+                raise
+        self.make_room()
         return self._patiently(run)
 
     async def ask(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
@@ -63,6 +76,19 @@ class Engines:
             return self.read(query, *arguments)
 
         return await self.read_turns.run(run)
+
+    async def ask_written(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
+        """The same: no rows wait here."""
+        return await self.ask(query, *arguments)
+
+    @property
+    def is_all_seen(self) -> bool:
+        """Whether reads see all rows there are."""
+        return True
+
+    async def run(self, write: Callable[["Engines"], T]) -> T:
+        """Have ``write`` done on this database, in a thread."""
+        return await self.write_turns.run(write, self)
 
     async def tell(self, command: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         """Write in a thread."""
@@ -117,6 +143,22 @@ def _is_passing(error: BaseException | None) -> bool:
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _PASSING
 
 
+def is_refusal(error: StorageFailed) -> bool:
+    """Whether the database took nothing just now, and not this very row: locked, full, read-only, away."""
+    cause = error.__cause__
+    if isinstance(cause, DBAPIError) and cause.connection_invalidated:
+        return True
+    if getattr(getattr(cause, "orig", None), "sqlstate", None) == _READ_ONLY:
+        return True
+    return cause is None or isinstance(cause, OperationalError | PoolTimeoutError | TimeoutError)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    if not isinstance(error, DBAPIError) or not isinstance(error.orig, sqlite3.Error):
+        return False
+    return getattr(error.orig, "sqlite_errorcode", None) in _NO_ROOM
+
+
 def open_sqlite(path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> Engines:
     """Open a catalog that was migrated, which put it in WAL.
 
@@ -125,7 +167,20 @@ def open_sqlite(path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     reader = _sqlite_engine(path, synchronous, pool_size=CONNECTIONS)
     writer = _sqlite_engine(path, synchronous, pool_size=1)
     event.listen(writer, "begin", _begin_immediate)
-    return Engines(reader, writer)
+    return Engines(reader, writer, write_turns=Turns(1))
+
+
+def open_in_memory(limit_bytes: int) -> Engines:
+    """A database of this process alone, empty, with one connection."""
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+
+    def bound(connection: sqlite3.Connection, _record: object) -> None:
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA max_page_count={limit_bytes // page_bytes}")
+
+    event.listen(engine, "connect", bound)
+    turns = Turns(1)
+    return Engines(engine, engine, read_turns=turns, write_turns=turns)
 
 
 def _sqlite_engine(path: Path, synchronous: str, pool_size: int) -> Engine:
@@ -133,7 +188,7 @@ def _sqlite_engine(path: Path, synchronous: str, pool_size: int) -> Engine:
         URL.create("sqlite", database=str(path)),
         pool_size=pool_size,
         max_overflow=0,
-        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+        connect_args={"timeout": _BUSY_SECONDS[synchronous], "check_same_thread": False},
     )
 
     def prepare(connection: sqlite3.Connection, _record: object) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 _NUMBER = struct.Struct("<Q")
+_MAX_NUMBER = 2**64 - 1  # after which it begins anew: a damaged file may hold anything
 
 
 class Generation(Protocol):
@@ -68,7 +69,7 @@ class MappedGeneration:
         with self._mutex:
             fcntl.lockf(self._fd, fcntl.LOCK_EX)
             try:
-                _NUMBER.pack_into(self._map, 0, self.current() + 1)
+                _NUMBER.pack_into(self._map, 0, (self.current() + 1) & _MAX_NUMBER)
             finally:
                 fcntl.lockf(self._fd, fcntl.LOCK_UN)
 

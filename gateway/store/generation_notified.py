@@ -48,6 +48,8 @@ class NotifiedGeneration:
             return self._current()
 
     def announce(self, connection: Connection) -> None:
+        if connection.dialect.name != "postgresql":  # rows that wait in memory are told when they are written
+            return
         connection.execute(select(func.pg_notify(_CHANNEL, "")))
 
     def advance(self) -> None:

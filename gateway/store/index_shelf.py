@@ -1,19 +1,23 @@
 """Helm indexes as they were last good: the file among the blobs, what we know of it in the catalog."""
 
+import structlog
 from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from gateway.helm.shelved import ShelvedIndex
 from gateway.oci.digest import Digest
-from gateway.store.blobs import BlobStore, keep_bytes, read_whole
+from gateway.store.blobs import BlobStore, StorageFailed, keep_bytes, read_whole
 from gateway.store.engine import Engines
 from gateway.store.tables import helm_indexes
+from gateway.store.unwritten import Unwritten
 from gateway.store.upsert import insert_or_update
+
+log = structlog.get_logger(__name__)
 
 
 class IndexShelf:
     """Holds one index for each URL; what it replaces is forgotten, unless another URL has the same bytes."""
 
-    def __init__(self, engines: Engines, blobs: BlobStore) -> None:
+    def __init__(self, engines: Engines | Unwritten, blobs: BlobStore) -> None:
         self._engines = engines
         self._blobs = blobs
 
@@ -21,7 +25,12 @@ class IndexShelf:
         return await self._engines.ask(_find, url)
 
     async def read(self, digest: Digest) -> bytes | None:
-        return await read_whole(self._blobs, digest)
+        """None also for what the disk does not give: it is fetched again."""
+        try:
+            return await read_whole(self._blobs, digest)
+        except StorageFailed as error:
+            log.warning("index_unreadable", digest=str(digest), reason=str(error))
+            return None
 
     async def keep(self, shelved: ShelvedIndex, content: bytes) -> None:
         """Make ``content`` the index of its URL: the bytes first, then the row that names them."""

@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -145,9 +145,12 @@ class PartialFile:
             self._hand_over_buffer()
             await self._settle()
 
-    async def keep_as(self, place: Path) -> None:
-        """File first, then its name, then the folder that holds the name: durable in this order."""
-        await on_disk(self._keep_as, place)
+    async def keep_as(self, place: Path, make_way: Callable[[], object]) -> os.stat_result:
+        """File first, then its name, then the folder that holds the name: durable in this order.
+
+        ``make_way`` is called where a folder has the name. Return what the file is then.
+        """
+        return await on_disk(self._keep_as, place, make_way)
 
     def _linger(self) -> None:
         """Write what has arrived in a moment, also if nothing more arrives: others may follow."""
@@ -244,18 +247,23 @@ class PartialFile:
         self._path, self._fd = path, fd
         return True
 
-    def _keep_as(self, place: Path) -> None:
+    def _keep_as(self, place: Path, make_way: Callable[[], object]) -> os.stat_result:
         os.fsync(self._fd)
         is_new_shard = not place.parent.is_dir()
         make_folders(place.parent.parent, place.parent)
         if not is_at(self._path, self._fd):  # what has our name now is nothing that we verified
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        os.rename(self._path, place)
+        try:
+            os.rename(self._path, place)
+        except IsADirectoryError:
+            make_way()
+            os.rename(self._path, place)
         self._is_kept = True
         sync_folder(place.parent)
         if is_new_shard:
             sync_folder(place.parent.parent)
             sync_folder(place.parent.parent.parent)
+        return os.fstat(self._fd)
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1

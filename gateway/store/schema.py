@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, sele
 from sqlalchemy.exc import DatabaseError
 
 from gateway.oci.postgres_url import PostgresUrl
+from gateway.store.damage import DAMAGE_HINT, is_damage
 from gateway.store.postgres import open_single
 
 _MIGRATION_LOCK = 0x6368617274  # any number that is always the same: «chart»
@@ -115,6 +116,7 @@ def _told(place: Path | PostgresUrl) -> Iterator[None]:
         yield
     except DatabaseError as error:
         reason = " ".join(str(error.orig).split())  # libpq hints in a line of its own
+        reason += DAMAGE_HINT if is_damage(error.orig) else ""
         raise SchemaError(f"the catalog {place} cannot be used: {reason}") from error
 
 

@@ -18,6 +18,7 @@ MAX_TARGET_BYTES = 2048
 MAX_HEADER_BYTES = 16 * 1024
 MAX_HEADERS = 100
 MAX_ACCEPT_BYTES = 8 * 1024
+_VERSIONS = frozenset({"1.0", "1.1"})
 _METHODS = frozenset({"GET", "HEAD"})
 _PATH = re.compile(r"/(?!/)[ -$&-\[\]-~]*")  # printable ASCII without % and \
 _HIDDEN_SLASH = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
@@ -100,10 +101,10 @@ def _refusal(scope: Scope) -> OciError | None:
     refused = _body_refusal(headers)
     if refused is not None and refused.situation is Situation.PATH_MALFORMED:
         return refused
+    if scope["http_version"] not in _VERSIONS and scope["scheme"] == "http":
+        return OciError(Situation.PATH_MALFORMED, "without TLS, only HTTP/1.1 is spoken here")
     if scope["method"] not in _METHODS:
         return OciError(Situation.METHOD_NOT_OFFERED, f"{scope['method'][:20]} is not offered here")
-    if scope["http_version"] == "2" and scope["scheme"] == "http":
-        return OciError(Situation.PATH_MALFORMED, "HTTP/2 is not spoken without TLS")
     return _path_refusal(raw_path, scope["path"]) or refused
 
 

@@ -158,13 +158,12 @@ class Registry:
         except OciError as error:
             blob.close()
             return error_answer(error, [(b"content-range", unsatisfied_range(blob.size).encode())])
-        is_arriving = pulled.cache is not Cache.HIT
         if part is None:
             own = _blob_headers(digest, blob.size, pulled.cache)
-            return BlobAnswer(200, own, blob, ByteRange(0, blob.size), is_arriving)
+            return BlobAnswer(200, own, blob, ByteRange(0, blob.size))
         own = _blob_headers(digest, part.size, pulled.cache)
         own.append((b"content-range", part.content_range(blob.size).encode()))
-        return BlobAnswer(206, own, blob, part, is_arriving)
+        return BlobAnswer(206, own, blob, part)
 
     async def _tags(self, wanted: Wanted, query: Query) -> Answer:
         page = parse_page(query.get("n"), query.get("last"))

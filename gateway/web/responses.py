@@ -16,9 +16,9 @@ from gateway.store.blobs import OpenBlob
 Headers = list[tuple[bytes, bytes]]
 
 IMMUTABLE = (b"cache-control", b"public, max-age=31536000, immutable")
-_READ_BYTES = 1 << 20
-_BODY_PIECE_BYTES = 64 << 10
-_STALL_SECONDS = 60.0
+SANDBOX = (b"content-security-policy", b"sandbox")
+_FIRST_PIECE_BYTES = 128 << 10
+_MAX_PIECE_BYTES = 1 << 20
 _LOOP = (LOOP_HEADER[0].lower().encode(), LOOP_HEADER[1].encode())
 _ALWAYS = ((b"docker-distribution-api-version", b"registry/2.0"), (b"x-content-type-options", b"nosniff"))
 
@@ -36,14 +36,14 @@ class Answer:
 class BlobAnswer:
     """A blob, or one range of it, read piece by piece as it is sent.
 
-    Of one that ``is_arriving`` the last byte is sent once the whole is verified.
+    The last byte is sent once the whole is verified: it may still be arriving, or be read for the first time
+    since the start.
     """
 
     status: int
     headers: Headers
     blob: OpenBlob
     part: ByteRange
-    is_arriving: bool = False
 
 
 def json_answer(value: object, headers: Headers | None = None, status: int = 200) -> Answer:
@@ -52,8 +52,8 @@ def json_answer(value: object, headers: Headers | None = None, status: int = 200
 
 
 def body_answer(status: int, content_type: bytes, body: bytes, headers: Headers) -> Answer:
-    lengths = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
-    return Answer(status, [*lengths, *headers], body)
+    own = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), SANDBOX]
+    return Answer(status, [*own, *headers], body)
 
 
 def error_answer(error: OciError, headers: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
@@ -86,23 +86,18 @@ def is_known(if_none_match: bytes | None, digest: Digest) -> bool:
 
 
 async def send_answer(
-    send: Send,
-    answer: Answer | BlobAnswer,
-    *,
-    is_head: bool,
-    receive: Receive | None = None,
-    stall_seconds: float = _STALL_SECONDS,
+    send: Send, answer: Answer | BlobAnswer, *, is_head: bool, receive: Receive | None = None
 ) -> None:
     """Send an answer; stop, without an error, when ``receive`` tells that the client has gone.
 
-    Raise TimeoutError for a reader that takes nothing of something large for ``stall_seconds``.
+    Whoever takes nothing of it is the server's matter: then the client has gone.
     """
     start = {"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, *_ALWAYS]}
     if isinstance(answer, BlobAnswer):
         try:
             await send(start)
-            sending = _send_blob(send, answer, stall_seconds)
-            if receive is None or answer.part.size <= _READ_BYTES:  # one piece costs no tasks
+            sending = _send_blob(send, answer)
+            if receive is None or answer.part.size <= _MAX_PIECE_BYTES:  # a few pieces cost no tasks
                 await sending
             else:
                 await _until_gone(sending, receive)
@@ -110,20 +105,7 @@ async def send_answer(
             answer.blob.close()
         return
     await send(start)
-    body = b"" if is_head else answer.body
-    if len(body) > _BODY_PIECE_BYTES:
-        body = await _send_all_but_the_end(send, body, stall_seconds)
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _send_all_but_the_end(send: Send, body: bytes, stall_seconds: float) -> bytes:
-    """A reader that takes nothing for ``stall_seconds`` holds neither the body nor the connection."""
-    end = (len(body) - 1) // _BODY_PIECE_BYTES * _BODY_PIECE_BYTES
-    for start in range(0, end, _BODY_PIECE_BYTES):
-        async with asyncio.timeout(stall_seconds):
-            piece = body[start : start + _BODY_PIECE_BYTES]
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    return body[end:]
+    await send({"type": "http.response.body", "body": b"" if is_head else answer.body})
 
 
 async def _until_gone(sending: Coroutine[None, None, None], receive: Receive) -> None:
@@ -145,23 +127,27 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _send_blob(send: Send, answer: BlobAnswer, stall_seconds: float) -> None:
+async def _send_blob(send: Send, answer: BlobAnswer) -> None:
     part, blob = answer.part, answer.blob
-    if answer.is_arriving and part.size:
-        await _send_part(send, blob, ByteRange(part.start, part.stop - 1), stall_seconds)
-        await blob.read(blob.size - 1, 1)  # not to be had before the digest is right
-        part = ByteRange(part.stop - 1, part.stop)
-    await _send_part(send, blob, part, stall_seconds)
+    if 0 < part.size < blob.size:  # a blob withholds its end by itself, and of a range we do
+        await _send_part(send, blob, ByteRange(part.start, part.stop - 1))
+        last = await blob.read(part.stop - 1, 1)  # read in order: there are blobs that are read once
+        if part.stop < blob.size:
+            await blob.read(blob.size - 1, 1)  # not to be had before the digest is right
+        await send({"type": "http.response.body", "body": last, "more_body": True})
+    else:
+        await _send_part(send, blob, part)
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _send_part(send: Send, blob: OpenBlob, part: ByteRange, stall_seconds: float) -> None:
+async def _send_part(send: Send, blob: OpenBlob, part: ByteRange) -> None:
+    """Send as much at once as was taken already: large pieces are fast, and who stalls has but one."""
     position = part.start
     while position < part.stop:
-        piece = await blob.read(position, min(_READ_BYTES, part.stop - position))
+        wanted = min(max(position - part.start, _FIRST_PIECE_BYTES), _MAX_PIECE_BYTES)
+        piece = await blob.read(position, min(wanted, part.stop - position))
         if not piece:
             raise EOFError("a blob is shorter than it was when it was opened")
         position += len(piece)
-        async with asyncio.timeout(stall_seconds):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
         await asyncio.sleep(0)  # a fast reader lets nobody else in

@@ -13,7 +13,9 @@ from gateway.app import version
 from gateway.cli import Verbs, group
 from gateway.store.data_dir import DataDir
 
-COMMANDS = ["demo", "explain", "list", "migrate", "pull", "rules", "serve"]
+COMMANDS = [
+    *("demo", "explain", "gc", "list", "migrate", "pin", "pull", "rules", "scrub", "serve", "unpin"),
+]
 
 
 def test_these_are_the_commands() -> None:

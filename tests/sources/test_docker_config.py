@@ -71,6 +71,7 @@ def test_a_user_and_a_password_stand_in_one_of_two_ways(entry: object, pair: str
         {"auth": 1},
         {"username": "me"},
         {"username": "", "password": "p"},
+        {"username": "me:", "password": "p"},  # no way to say it, RFC 7617 §2
         {"auth": auth("<token>:"), "identitytoken": SECRET},
     ],
 )

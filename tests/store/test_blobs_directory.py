@@ -3,15 +3,16 @@
 import asyncio
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.oci.digest import Digest
-from gateway.store.blobs import DigestMismatch, StorageFailed, keep_bytes, read_whole
+from gateway.store.blobs import DigestMismatch, StorageFailed, TransferBroken, keep_bytes, read_whole
 from gateway.store.blobs_directory import DirectoryBlobs
 from tests.conftest import missing
+from tests.rot import cut, empty, flip, grow, place_of
 
 pytestmark = pytest.mark.anyio
 
@@ -38,10 +39,6 @@ def usual_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def place_of(root: Path, digest: Digest) -> Path:
-    return root / digest.algorithm / digest.hex[:2] / digest.hex
-
-
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
@@ -61,31 +58,14 @@ async def test_nobody_else_on_the_machine_may_look(tmp_path: Path) -> None:
     root = tmp_path / "above" / "blobs"
     await keep_bytes(DirectoryBlobs(root), CONTENT)
     assert {path.relative_to(root): oct(mode_of(path)) for path in root.rglob("*")} == {
+        Path("dying"): "0o700",
+        Path("quarantine"): "0o700",
         Path("partial"): "0o700",
         Path("sha256"): "0o700",
         Path("sha256", WANTED.hex[:2]): "0o700",
         Path("sha256", WANTED.hex[:2], WANTED.hex): "0o600",
     }
     assert mode_of(root) == 0o700
-
-
-@pytest.mark.parametrize("kind", ["symlink", "directory", "fifo"])
-async def test_what_is_no_plain_file_in_place_of_a_blob_is_no_blob(
-    blobs: DirectoryBlobs, root: Path, tmp_path: Path, kind: str
-) -> None:
-    await keep_bytes(blobs, CONTENT)
-    place = place_of(root, WANTED)
-    place.unlink()
-    if kind == "symlink":
-        secret = tmp_path / "secret"
-        secret.write_bytes(CONTENT)
-        place.symlink_to(secret)
-    elif kind == "directory":
-        place.mkdir()
-    else:
-        os.mkfifo(place)
-    assert await blobs.open(WANTED) is None
-    assert await blobs.size(WANTED) is None
 
 
 async def test_a_symlink_in_place_of_a_blob_is_replaced_and_never_written_through(
@@ -187,15 +167,20 @@ async def test_a_file_system_that_cannot_tell_what_is_in_memory_is_read_all_the_
         root.rmdir()
 
 
-async def test_a_blob_that_shrank_since_it_was_opened_ends_early(blobs: DirectoryBlobs, root: Path) -> None:
+@pytest.mark.parametrize("damage", [flip, cut, empty, grow])
+async def test_of_a_blob_that_is_written_to_while_it_is_read_nobody_gets_the_end(
+    blobs: DirectoryBlobs, root: Path, damage: Callable[[Path], None]
+) -> None:
     digest = await keep_bytes(blobs, CONTENT)
     opened = await blobs.open(digest)
     assert opened is not None
-    os.truncate(place_of(root, digest), 2)
-    assert opened.size == len(CONTENT)
-    assert await opened.read(0, len(CONTENT)) == CONTENT[:2]
-    assert await opened.read(2, 4) == b""
+    assert await opened.read(0, 2) == CONTENT[:2]
+    damage(place_of(root, digest))
+    os.utime(place_of(root, digest))
+    with pytest.raises(TransferBroken):
+        await opened.read(2, len(CONTENT))
     opened.close()
+    assert await read_whole(blobs, digest) is None
 
 
 async def test_a_writer_that_is_cancelled_leaves_nothing_and_no_open_file(

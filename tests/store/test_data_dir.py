@@ -1,5 +1,6 @@
 """The data directory: who may be in it at once, who prepares it, how long anyone waits."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ from gateway.oci.postgres_url import PostgresUrl
 from gateway.store.data_dir import DataDir, DataDirError
 from gateway.store.generation import MappedGeneration
 from gateway.store.generation_notified import NotifiedGeneration
+from gateway.store.instance import instance_id
 from gateway.store.locks import FileLocks
 from gateway.store.locks_postgres import PostgresLocks
 from tests.postgres import Cluster
+from tests.store.damaging import noted
 from tests.store.test_engine import pragma
 from tests.store.test_schema import ALL
 
@@ -191,6 +194,36 @@ def test_what_is_opened_is_of_the_kind_that_the_database_has(
     generation.close()
     here.close()
     there.close()
+
+
+def test_a_directory_that_was_copied_while_it_was_used_is_one_of_its_own(tmp_path: Path) -> None:
+    first = DataDir(tmp_path / "first")
+    first.prepare(never)
+    engines = first.open_engines()
+    with engines.writing() as connection:
+        connection.exec_driver_sql("INSERT INTO private_targets VALUES ('a target', 0)")
+    own_id = instance_id(first.instance)
+    shutil.copytree(first.root, tmp_path / "second")
+    second = DataDir(tmp_path / "second")
+    assert list(second.prepare(never)) == []
+    assert noted(second.catalog) == {"a target"}
+    assert instance_id(second.instance) != own_id
+    engines.dispose()
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"123", b"\xff" * 4096])
+def test_a_generation_file_of_any_content_counts_on(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "generation").write_bytes(content)
+    data_dir = DataDir(tmp_path)
+    data_dir.prepare(never)
+    generation = data_dir.open_generation()
+    before = generation.current()
+    generation.advance()
+    assert generation.current() != before
+    generation.close()
+    data_dir.close()
 
 
 def test_what_no_power_cut_may_take_back_is_synced_as_it_is_written(tmp_path: Path) -> None:

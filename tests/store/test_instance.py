@@ -18,6 +18,21 @@ def test_the_id_is_made_up_once_and_stays(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"instance", "other"}
 
 
+def test_a_copy_gets_an_id_of_its_own(tmp_path: Path) -> None:
+    first = instance_id(tmp_path / "instance")
+    (tmp_path / "copied").write_bytes((tmp_path / "instance").read_bytes())
+    other = instance_id(tmp_path / "copied")
+    assert other != first
+    assert instance_id(tmp_path / "copied") == other
+    (tmp_path / "instance").rename(tmp_path / "moved")
+    assert instance_id(tmp_path / "moved") == first
+
+
+def test_an_id_from_before_there_were_copies_stays(tmp_path: Path) -> None:
+    (tmp_path / "instance").write_text("0123456789abcdef\n")
+    assert instance_id(tmp_path / "instance") == "0123456789abcdef"
+
+
 @pytest.mark.parametrize("content", [b"", b"0123", b"\xff" * 16, b"G123456789abcdef\n"])
 def test_what_is_no_id_is_replaced(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "instance").write_bytes(content)

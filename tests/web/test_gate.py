@@ -146,8 +146,18 @@ async def test_what_the_gate_refuses_ends_the_connection() -> None:
     assert (b"connection", b"close") in headers
 
 
-@pytest.mark.parametrize(("scheme", "status"), [("http", 400), ("https", 200)])
-async def test_http_2_is_spoken_with_tls_only(scheme: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "version", "status"),
+    [
+        ("http", "1.0", 200),
+        ("http", "1.1", 200),
+        ("http", "2", 400),
+        ("http", "2.0", 400),
+        ("http", "1.2", 400),
+        ("https", "2", 200),
+    ],
+)
+async def test_http_2_is_spoken_with_tls_only(scheme: str, version: str, status: int) -> None:
     behind, sent = Behind(), list[MutableMapping[str, object]]()
 
     async def receive() -> MutableMapping[str, object]:
@@ -156,7 +166,7 @@ async def test_http_2_is_spoken_with_tls_only(scheme: str, status: int) -> None:
     async def send(message: MutableMapping[str, object]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "http_version": "2", "method": "GET", "scheme": scheme, "path": "/v2/"}
+    scope = {"type": "http", "http_version": version, "method": "GET", "scheme": scheme, "path": "/v2/"}
     await Gate(behind)({**scope, "raw_path": b"/v2/", "query_string": b"", "headers": []}, receive, send)
     assert sent[0]["status"] == status
 

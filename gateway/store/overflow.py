@@ -1,0 +1,329 @@
+"""Blobs while the disk takes none: in memory as far as they fit, and written down once it takes them."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+import structlog
+from anyio import to_thread
+from cachetools import LRUCache
+
+from gateway.oci.digest import Digest
+from gateway.store.blobs import (
+    BlobStore,
+    BlobWriter,
+    DigestMismatch,
+    OpenBlob,
+    StorageFailed,
+    StorageFull,
+    check_digest,
+    check_size,
+)
+from gateway.store.conditions import Condition, Conditions
+from gateway.store.pieces import Pieces
+
+log = structlog.get_logger(__name__)
+
+MEMORY_BYTES: Final = 64 << 20  # of what is held, and as much again of what is on its way
+LARGEST_BYTES: Final = 32 << 20  # a chart, an index; what is larger passes through
+_TOO_LARGE: Final = f"the disk takes nothing, and memory nothing larger than {LARGEST_BYTES >> 20} MiB"
+_PROBE_SECONDS: Final = 2.0
+_PROBE: Final = bytes(256 << 10)
+_HASHED_ON_THE_LOOP_BYTES: Final = 256 << 10
+
+
+def always() -> bool:
+    return True
+
+
+class OverflowBlobs:
+    """A blob store in front of one on a disk that may fail; reads look in both.
+
+    A blob that meets the disk's refusal halfway goes on in memory, and its writer does not notice; what is
+    too large for that is StorageFailed, at once where that is known.
+    ``may_write`` says whether the disk may be tried again.
+    """
+
+    def __init__(
+        self,
+        disk: BlobStore,
+        conditions: Conditions,
+        may_write: Callable[[], bool] = always,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._disk = disk
+        self._conditions = conditions
+        self._may_write = may_write
+        self._sleep = sleep
+        self._held: LRUCache[Digest, bytes] = LRUCache(MEMORY_BYTES, getsizeof=len)
+        self._room = _Room(MEMORY_BYTES)
+        self._recovery: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def create(
+        self, expected: Digest | None = None, limit_bytes: int | None = None, owner: str = ""
+    ) -> AsyncIterator[BlobWriter]:
+        if self._recovery is None and not self._may_write():
+            self._begin(StorageFull("what is left of the disk is for the catalog"))
+        if self._recovery is not None and expected is not None and (limit_bytes or 0) > LARGEST_BYTES:
+            raise StorageFull(_TOO_LARGE)
+        memory = _InMemory(expected, limit_bytes, self._room)
+        if self._recovery is None:
+            writer = _Writer(memory, self._disk.create(expected, limit_bytes, owner), self._begin)
+        else:
+            writer = _Writer(memory, None, self._begin)
+        try:
+            await writer.open()
+            try:
+                yield writer
+            except BaseException as error:
+                await writer.drop(error)
+                raise
+            if not await writer.keep():
+                check_digest(expected, memory.digest)
+                self._hold(memory.digest, await memory.content())
+        finally:
+            self._room.free(memory.size)
+
+    async def open(self, digest: Digest) -> OpenBlob | None:
+        content = self._held.get(digest)
+        return await self._disk.open(digest) if content is None else _HeldBlob(content)
+
+    async def follow(self, digest: Digest, size_bytes: int, owner: str = "") -> OpenBlob | None:
+        return await self._disk.follow(digest, size_bytes, owner)
+
+    async def size(self, digest: Digest) -> int | None:
+        content = self._held.get(digest)
+        return await self._disk.size(digest) if content is None else len(content)
+
+    async def delete(self, digest: Digest) -> None:
+        self._held.pop(digest, None)
+        await self._disk.delete(digest)
+
+    async def close(self) -> None:
+        """Try no more; what is only in memory is gone."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+            await asyncio.gather(self._recovery, return_exceptions=True)
+
+    def _begin(self, error: StorageFailed) -> None:
+        """The disk has refused: from now on it is tried now and then, and by nobody who waits."""
+        full = isinstance(error, StorageFull)
+        self._conditions.begin(Condition.DISK_FULL if full else Condition.BLOBS_UNWRITABLE, str(error))
+        self._recover()
+
+    def _hold(self, digest: Digest, content: bytes) -> None:
+        self._held[digest] = content
+        self._recover()
+
+    def _recover(self) -> None:
+        if self._recovery is None:
+            self._recovery = asyncio.create_task(self._try_again())
+
+    async def _try_again(self) -> None:
+        while True:
+            await self._sleep(_PROBE_SECONDS)
+            try:
+                if self._may_write():
+                    await self._write_down()
+                    break
+            except StorageFailed as error:
+                log.debug("disk_refuses_still", reason=str(error))
+            except Exception:  # whatever it is, the next time it may be over
+                log.exception("disk_not_tried")
+        self._recovery = None
+        for condition in (Condition.DISK_FULL, Condition.BLOBS_UNWRITABLE):
+            self._conditions.end(condition)
+
+    async def _write_down(self) -> None:
+        """Bring to the disk what is held here; raise StorageFailed where it takes it not."""
+        with suppress(DigestMismatch):  # so nothing is kept of it
+            async with self._disk.create(Digest.of(b"")) as writer:
+                await writer.write(_PROBE)
+        while self._held:
+            digest, content = next(iter(self._held.items()))
+            async with self._disk.create(digest) as writer:
+                await writer.write(content)
+            self._held.pop(digest, None)
+
+
+@dataclass(slots=True)
+class _Room:
+    """What blobs on their way may take of memory, all together."""
+
+    free_bytes: int
+
+    def take(self, size_bytes: int) -> None:
+        if size_bytes > self.free_bytes:
+            raise StorageFull("the disk takes nothing, and there is no room in memory")
+        self.free_bytes -= size_bytes
+
+    def free(self, size_bytes: int) -> None:
+        self.free_bytes += size_bytes
+
+
+class _Writer:
+    """Writes to the disk, and in memory from where the disk refuses."""
+
+    def __init__(
+        self,
+        memory: "_InMemory",
+        entering: AbstractAsyncContextManager[BlobWriter] | None,
+        refused: Callable[[StorageFailed], None],
+    ) -> None:
+        self._memory = memory
+        self._entering = entering
+        self._refused = refused
+        self._file: BlobWriter | None = None
+
+    @property
+    def _at(self) -> BlobWriter:
+        return self._memory if self._file is None else self._file
+
+    @property
+    def digest(self) -> Digest:
+        return self._at.digest
+
+    @property
+    def size(self) -> int:
+        return self._at.size
+
+    async def open(self) -> None:
+        if self._entering is None:
+            return
+        try:
+            self._file = await self._entering.__aenter__()
+        except StorageFailed as error:
+            self._refused(error)
+
+    async def write(self, content: bytes) -> None:
+        if self._file is not None:
+            before = self._file.size
+            try:
+                await self._file.write(content)
+            except StorageFailed as error:
+                if await self._move(self._file, error) > before:  # it had taken it, though not to the disk
+                    return
+            else:
+                return
+        await self._memory.write(content)
+
+    async def reread(self) -> BinaryIO:
+        if self._file is not None:
+            try:
+                return await self._file.reread()
+            except StorageFailed as error:
+                await self._move(self._file, error)
+        return await self._memory.reread()
+
+    async def written(self, offset: int, length: int) -> bytes:
+        return await self._at.written(offset, length)
+
+    async def keep(self) -> bool:
+        """Whether the disk has it now; where it refuses, memory has the content."""
+        with await self._spare() as spare:
+            if self._at is self._memory:
+                return False
+            try:
+                await self._leave(None)
+            except StorageFailed as error:
+                self._refused(error)
+                content = await to_thread.run_sync(spare.read)
+                if not content and self.size:
+                    raise
+                self._file = None
+                await self._memory.write(content)
+                return False
+        return True
+
+    async def _spare(self) -> BinaryIO:
+        """What is in the file by another handle, which stays readable when the file is dropped.
+
+        Empty for what memory would not take.
+        """
+        if self._at is self._memory or self.size > LARGEST_BYTES:
+            return io.BytesIO()
+        return await self.reread()
+
+    async def drop(self, error: BaseException) -> None:
+        if self._file is not None:
+            await self._leave(error)
+
+    async def _move(self, file: BlobWriter, error: StorageFailed) -> int:
+        """Go on in memory; return how much it has. What does not fit there stays where it is readable."""
+        self._refused(error)
+        if file.size > LARGEST_BYTES:
+            raise error
+        await self._memory.write(await file.written(0, file.size))
+        self._file = None
+        await self._leave(error)
+        return self._memory.size
+
+    async def _leave(self, error: BaseException | None) -> None:
+        """Leave the disk's block, by ``error`` if there is one."""
+        if self._entering is None:
+            return
+        entered, self._entering = self._entering, None
+        if error is None:
+            await entered.__aexit__(None, None, None)
+            return
+        with suppress(StorageFailed):  # of its own: what it could not clear away is swept at boot
+            await entered.__aexit__(type(error), error, error.__traceback__)
+
+
+class _InMemory:
+    """A blob on its way, in memory: hashed as it comes."""
+
+    def __init__(self, expected: Digest | None, limit_bytes: int | None, room: _Room) -> None:
+        self._algorithm = "sha256" if expected is None else expected.algorithm
+        self._hasher = Digest(self._algorithm, "").hasher()
+        self._limit_bytes = limit_bytes
+        self._room = room
+        self._pieces = Pieces()
+
+    @property
+    def digest(self) -> Digest:
+        return Digest(self._algorithm, self._hasher.hexdigest())
+
+    @property
+    def size(self) -> int:
+        return self._pieces.size
+
+    async def write(self, content: bytes) -> None:
+        size = self.size + len(content)
+        check_size(size, self._limit_bytes)
+        if size > LARGEST_BYTES:
+            raise StorageFull(_TOO_LARGE)
+        self._room.take(len(content))
+        self._pieces.append(content)
+        if len(content) <= _HASHED_ON_THE_LOOP_BYTES:
+            self._hasher.update(content)
+        else:
+            await to_thread.run_sync(self._hasher.update, content)
+
+    async def reread(self) -> BinaryIO:
+        return io.BytesIO(await self.content())
+
+    async def written(self, offset: int, length: int) -> bytes:
+        return self._pieces.part(offset, offset + length)
+
+    async def content(self) -> bytes:
+        return await to_thread.run_sync(self._pieces.part, 0, self.size)
+
+
+class _HeldBlob:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    @property
+    def size(self) -> int:
+        return len(self._content)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        return self._content[offset : offset + length]
+
+    def close(self) -> None:
+        """Nothing is held open."""
