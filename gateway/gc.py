@@ -149,18 +149,20 @@ class _Run:
 
     async def remove(self, known_seconds: float) -> None:
         """Remove what was set aside long enough ago, and put back what is wanted after all."""
+        self._kept = await self._parts.catalog.kept_whatever_comes()  # pinned since this run began, too
         dying = gently(self._parts.blobs.dying())
         while batch := await in_thread(_next_of, dying):
             self._tell(f"removing what was set aside: {self._report.removed_count} removed")
             standings = await self._parts.catalog.standings([blob.digest for blob in batch])
-            going: list[StoredBlob] = []
+            unnamed: list[StoredBlob] = []
+            layers: list[StoredBlob] = []
             for blob in batch:
                 standing = self._standing(blob, standings[blob.digest])
                 if standing is Standing.NEEDED or str(blob.digest) in self._kept:
                     await self._put_back(blob)
                 elif self._may_go(blob, standing, known_seconds):
-                    going.append(blob)
-            await self._remove(going)
+                    (layers if standing is Standing.LAYER else unnamed).append(blob)
+            await self._remove([*unnamed, *await self._still_evictable(layers)])
 
     def _standing(self, blob: StoredBlob, standing: Standing) -> Standing:
         is_kept = standing is Standing.UNNAMED and str(blob.digest) in self._kept
@@ -223,6 +225,14 @@ class _Run:
         self._report.kept[Kept.NOT_UPSTREAM] += answers.count(False)
         return [blob for blob, is_upstream in zip(window, answers, strict=True) if is_upstream]
 
+    async def _still_evictable(self, layers: Sequence[StoredBlob]) -> list[StoredBlob]:
+        """Upstream was asked when they were set aside; what it could not give again by now is put back."""
+        evictable = await self._evictable(layers)
+        for blob in layers:
+            if blob not in evictable:
+                await self._put_back(blob)
+        return evictable
+
     async def _is_upstream(self, blob: StoredBlob) -> bool:
         async with self._turns:
             return await self._parts.upstream.has(blob.digest)
@@ -238,14 +248,11 @@ class _Run:
         return [blob for blob in gently(blobs) if set_aside(blob.digest, self._unused_since)]
 
     def _may_go(self, blob: StoredBlob, standing: Standing, known_seconds: float) -> bool:
-        """What is dying may still be wanted: by who has no upstream now, or a catalog that came since."""
+        """What nothing names may still be named: by a catalog that came since."""
         if self._parts.now() - blob.kept_at < self._order.wait_seconds:
             return False
-        if self._order.is_forced:
-            return True
-        if standing is Standing.UNNAMED:
-            return known_seconds >= self._order.grace_seconds
-        return not self._parts.is_offline()
+        is_known = known_seconds >= self._order.grace_seconds
+        return self._order.is_forced or standing is Standing.LAYER or is_known
 
     async def _put_back(self, blob: StoredBlob) -> None:
         """To ask for its size is to want it."""

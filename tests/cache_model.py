@@ -70,14 +70,17 @@ class Tag:
         waits = INDEX_SECONDS if self.is_chart else 0.0
         return clock > max(self.refused_at + MISSING_SECONDS, self.changed_at + waits)
 
-    def answered(
-        self, content: Digest, policy: Policy, confirmed_at: float, may_come: set[Digest | None]
-    ) -> None:
-        """``may_come`` is what may be asked for behind, and kept, while this is served."""
+    def asked_unseen(self, policy: Policy) -> None:
+        """Upstream may be asked for it, and nobody here sees what comes of that."""
+        may_come = self.may_answer(policy, is_clear=False)
+        self.may_hold |= may_come if policy.drops or not self.is_held else may_come - {None}
+
+    def answered(self, content: Digest, policy: Policy, confirmed_at: float, clock: float) -> None:
+        """Whoever is served what upstream did not just confirm has it asked for behind."""
         self.confirmed_at = confirmed_at
         self.may_hold = {content}
-        if not self.keeps(policy):
-            self.may_hold |= may_come - {None}
+        if confirmed_at < clock:
+            self.asked_unseen(policy)
 
 
 @dataclass(slots=True)

@@ -154,9 +154,8 @@ class CacheMachine(RuleBasedStateMachine):
             held.manifest = reply.body
             if held.is_chart:
                 self.repositories[name].rights |= set(named)
-            age = int(reply.headers["age"])
-            may_come = may_answer if age and not self.policy.is_offline else set()
-            held.answered(content, self.policy, self.world.clock() - age, may_come)
+            now = self.world.clock()
+            held.answered(content, self.policy, now - int(reply.headers["age"]), now)
             return
         assert reply.status in REFUSALS, reply
         assert not self._must_be_served(held), reply
@@ -186,6 +185,9 @@ class CacheMachine(RuleBasedStateMachine):
         reply = self.world.get(f"/v2/{name}/manifests/{digest}")
         assert not reply.is_cut
         repository = self.repositories[name]
+        if repository.is_chart:  # looked for among its versions, which are kept then
+            for held in repository.tags.values():
+                held.asked_unseen(self.policy)
         if reply.status == 200:
             assert Digest.of(reply.body) == digest
             assert digest in repository.manifests or digest in repository.served
@@ -284,9 +286,7 @@ class CacheMachine(RuleBasedStateMachine):
         path = f"/v2/{name}/manifests/{tag}"
         if data.draw(st.booleans()):
             path = f"/v2/{name}/blobs/{data.draw(st.sampled_from(sorted(self.repositories[name].named)))}"
-        held = self.repositories[name].tags[tag]
-        may_come = held.may_answer(self.policy, is_clear=False)
-        held.may_hold |= may_come if None in held.may_hold else may_come - {None}
+        self.repositories[name].tags[tag].asked_unseen(self.policy)
         self.world.kill(path, turns)
         assert self.world.leftovers() == []
 

@@ -182,6 +182,24 @@ async def test_what_was_pinned_since_it_was_set_aside_is_put_back(opened: Opened
         assert await held(at.blobs) == {CONFIG, DIGESTS[1]}
 
 
+@pytest.mark.parametrize("trouble", ["deleted", "down"])
+async def test_what_upstream_could_not_give_again_by_the_time_of_its_removal_is_put_back(
+    opened: Opened, trouble: str
+) -> None:
+    async with opened(RULES, charts()) as at:
+        await pull_all(at)
+        assert len((await collect(at, QUOTA)).evicted) == 3
+        source = at.upstreams.by_target[FIRST]
+        if trouble == "down":
+            source.failure = Unavailable("down")
+        else:
+            source.layers.clear()
+        make_all_older(at.folder / "blobs" / "dying", 3601)
+        report = await collect(at, QUOTA)
+        assert (report.put_back_count, report.removed_count) == (3, 0)
+        assert await held(at.blobs) == {CONFIG, *DIGESTS}
+
+
 async def test_offline_what_was_set_aside_before_is_not_removed(opened: Opened) -> None:
     async with opened(RULES, charts()) as at:
         await pull_all(at)

@@ -44,7 +44,7 @@ class DataDir:
         self.generation = root / "generation"
         self.instance = root / "instance"
         self.restored = root / "restored"
-        self.watch = CatalogWatch(self.catalog if self.server is None else None)
+        self.watch = self._new_watch()
         self._lock = _open_lock(root)
         self._server_locks: list[PostgresLocks] = []
 
@@ -82,6 +82,7 @@ class DataDir:
         with open(self.root / "mending", "ab") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             self._recover(is_reported=True)
+        self.watch = self._new_watch()  # what was noted before, also here, is no news to those who begin now
 
     @property
     def database(self) -> str:
@@ -124,6 +125,9 @@ class DataDir:
     @property
     def _files(self) -> CatalogFiles:
         return CatalogFiles(catalog=self.catalog, note=self.restored, blobs=self.blobs)
+
+    def _new_watch(self) -> CatalogWatch:
+        return CatalogWatch(self.catalog if self.server is None else None)
 
     def _watched(self, engines: Engines) -> Engines:
         self.watch.follow(engines.reader, engines.writer)

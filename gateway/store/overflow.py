@@ -79,10 +79,11 @@ class OverflowBlobs:
             await writer.open()
             try:
                 yield writer
+                is_on_disk = await writer.keep()
             except BaseException as error:
                 await writer.drop(error)
                 raise
-            if not await writer.keep():
+            if not is_on_disk:
                 check_digest(expected, memory.digest)
                 self._hold(memory.digest, await memory.content())
         finally:

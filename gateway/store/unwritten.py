@@ -152,6 +152,8 @@ class Unwritten:
                 if is_refusal(error):
                     raise
                 log.warning("row_not_written", reason=_reason(error))
+            except Exception:  # one that can never be written must not keep the others from it
+                log.exception("row_not_written")
             if self._waiting and self._waiting[0] is write:
                 self._waiting.popleft()
 

@@ -23,6 +23,7 @@ GIVEN = {
     "PUBLIC_URL": "https://charts.example.test",
     "TRUSTED_PROXIES": "10.0.0.0/8,::1",
     "ALLOW_PRIVATE_NETWORKS": "true",
+    "MAX_CACHE_SIZE": "9G",
     "MAX_INDEX_SIZE": "1M",
     "MAX_CHART_SIZE": "2M",
     "MAX_BLOB_SIZE": "3G",

@@ -51,7 +51,7 @@ def test_kill_9_at_any_system_call_of_a_cold_pull_loses_nothing(
         if plan.struck is None:
             break
         shutil.rmtree(site.folder)
-    record_property("kills", len(seconds) - 1)
+    record_property("calls", plan.count)
     record_property("longest_start_seconds", max(seconds))
     assert answered == house.wanted
     assert plan.count > 100
@@ -68,7 +68,7 @@ def test_kill_9_at_any_system_call_of_the_very_first_start_leaves_a_directory_to
             break
         assert ran.code == -signal.SIGKILL
         shutil.rmtree(site.folder)
-    record_property("kills", at)
+    record_property("calls", plan.count)
     assert ran.code == 0
     assert plan.count > 100
 
@@ -86,7 +86,7 @@ def test_kill_9_at_any_system_call_of_upkeep_loses_nothing(
             break
         assert ran.code == -signal.SIGKILL
         shutil.rmtree(site.folder)
-    record_property("kills", at)
+    record_property("calls", plan.count)
     assert plan.count > 20
 
 

@@ -49,6 +49,16 @@ def never(_seconds: float) -> None:
     raise AssertionError("nobody has to wait here")
 
 
+def test_workers_that_begin_after_a_repair_know_nothing_of_what_was_met_before_it(tmp_path: Path) -> None:
+    """Else each would end at once, and the next repair begin."""
+    data_dir = DataDir(tmp_path)
+    data_dir.prepare(never)
+    data_dir.watch.note("met where the rules were read")
+    data_dir.mend()
+    assert data_dir.watch.damage is None
+    data_dir.close()
+
+
 def test_the_first_one_in_sweeps_and_migrates(tmp_path: Path) -> None:
     orphan = tmp_path / "blobs" / "partial" / "orphan"
     orphan.parent.mkdir(parents=True)

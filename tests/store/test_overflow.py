@@ -84,6 +84,21 @@ async def test_a_disk_that_fails_at_the_very_end_loses_nothing() -> None:
     await at.blobs.close()
 
 
+async def test_who_is_cancelled_at_the_very_end_has_left_the_disk(tmp_path: Path) -> None:
+    """It holds the partial file, its lock, and an open file."""
+    blobs = OverflowBlobs(DirectoryBlobs(tmp_path), Conditions(lambda: 0.0))
+    writing = blobs.create(WANTED)
+    writer = await writing.__aenter__()
+    await writer.write(CONTENT)
+    leaving = asyncio.create_task(writing.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert list((tmp_path / "partial").iterdir()) == []
+    assert await blobs.size(WANTED) is None
+
+
 async def test_a_disk_whose_rest_is_for_the_catalog_is_not_written() -> None:
     at = House()
     at.may_write = ""

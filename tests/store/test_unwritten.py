@@ -128,6 +128,19 @@ async def test_memory_is_bounded(at: House) -> None:
     await at.recover()
 
 
+async def test_one_that_can_never_be_written_keeps_no_other_from_it(at: House) -> None:
+    def wrong(_connection: Connection) -> None:
+        raise ValueError
+
+    at.refuse()
+    await at.keep(sample("3.0.0", kept_at=3000.0))
+    with pytest.raises(ValueError):  # noqa: PT011 (any)
+        await at.rows.tell(wrong)
+    await at.keep(NEW)
+    await at.recover()
+    assert await at.rows.ask_written(reads.find_manifest, TARGET, NEW.digest) == NEW.kept.manifest
+
+
 def _keep_manifest(connection: Connection, digest: str, content: bytes) -> None:
     row = {"digest": digest, "content": content}
     connection.execute(
