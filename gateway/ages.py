@@ -85,6 +85,7 @@ class Ages:
         self._memory = parts.memory
         self._now = parts.now
         self._deadlines = parts.deadlines
+        self._admission = parts.admission
         self._asks_nobody = parts.asks_nobody
         self._flights: Flights[_Found] = Flights()
         self._index_flights: Flights[Mapping[str, float]] = Flights()
@@ -145,7 +146,8 @@ class Ages:
             return known
         self._refusals.raise_remembered(route, tag)
         try:
-            return await self._flights.join(key, partial(self._ask, key, route, tag))
+            turn = self._admission.turn("age", route, tag)
+            return await self._flights.join(key, partial(self._ask, key, route, tag), turn)
         except Outcome as error:
             raise self._refusals.remember(route, tag, error, Situation.MANIFEST_NOT_KNOWN) from error
 

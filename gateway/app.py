@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.readers import admit_anyone
+from gateway.admission import Admission
 from gateway.explain import Explainer
 from gateway.logs import access_log
 from gateway.parts import Parts
@@ -35,10 +36,10 @@ from gateway.store.memory import Memory
 from gateway.store.recovery import show_restored
 from gateway.store.revisions import RevisionOrigin
 from gateway.store.storage import Storage, open_storage
-from gateway.web.forwarded import HostOf
+from gateway.web.forwarded import ClientOf, HostOf
 from gateway.web.gate import Gate
 from gateway.web.health import RulesTold, Told, health_routes
-from gateway.web.registry import Identity, registry_app
+from gateway.web.registry import Asker, Identity, registry_app
 
 _MEMORY_BYTES = 32 << 20
 _FROM_FILES = frozenset({RevisionOrigin.FILE, RevisionOrigin.ROLLBACK})
@@ -98,8 +99,7 @@ class Gateway:
         """End what runs, close what is open."""
         await self.puller.drain()
         await self.sources.close()
-        await self.storage.close()
-        await self.desk.engines.close()
+        await asyncio.gather(self.storage.close(), self.desk.engines.close())
 
 
 def rule_reader(settings: Settings) -> RuleReader:
@@ -147,7 +147,7 @@ def compose(
     shelf = IndexShelf(storage.fallbacks.rows, storage.blobs)
     keeping = Keeping(shelf, storage.blobs, storage.catalog, locks)
     sources = _sources(settings, http, upstreams, keeping, clock.now)
-    switch = Switch(in_force)
+    switch, desk = Switch(in_force), rule_desk(settings, data_dir)
     puller = Puller(
         Parts(
             router=switch.router,
@@ -158,11 +158,11 @@ def compose(
             memory=Memory(_MEMORY_BYTES, storage.generation),
             now=clock.now,
             locks=locks,
+            admission=Admission(storage.catalog, now=clock.monotonic),
             is_offline=settings.offline,
             max_blob_bytes=settings.max_blob_size_bytes,
         )
     )
-    desk = rule_desk(settings, data_dir)
     return Gateway(settings, switch, desk, puller, sources, storage, identity, clock)
 
 
@@ -211,7 +211,7 @@ def create_app(
         gateway.puller,
         gateway.clock.now,
         Identity(gateway.own_hosts, gateway.instance_id),
-        HostOf(settings.trusted_proxies),
+        Asker(HostOf(settings.trusted_proxies), ClientOf(settings.trusted_proxies)),
     )
     health = health_routes(version(), lambda: is_ready and not is_stopping(), lambda: _told(gateway))
     app = _front(registry, Starlette(routes=health, lifespan=lifespan), frozenset(one.path for one in health))

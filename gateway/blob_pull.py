@@ -49,6 +49,7 @@ class BlobPuller:
         self._blobs = parts.blobs
         self._memory = parts.memory
         self._deadlines = parts.deadlines
+        self._admission = parts.admission
         self._now = parts.now
         self._max_blob_bytes = parts.max_blob_bytes
         self._asks_nobody = parts.asks_nobody
@@ -131,17 +132,28 @@ class BlobPuller:
         key = (str(route.target), str(descriptor.digest))
         await self._until_joinable(key)
         cache = Cache.JOINED if self._flights.is_running(key) else Cache.MISS
-        if cache is Cache.MISS:
-            self._transfers[key] = Transfer(self._blobs, descriptor.digest, descriptor.size)
-        transfer = self._transfers[key]
-        flight = self._flights.launch(key, partial(self._transfer, route, named, transfer))
-        flight.add_done_callback(lambda _done: self._forget(key, transfer))
         try:
+            transfer, flight = self._launch(route, named, key)
             async with self._deadlines.patience(str(descriptor.digest)):
                 blob = await self._first_of(route, named, transfer, flight)
         except Outcome as error:
             raise refusal(error, Situation.BLOB_NOT_KNOWN) from error
         return PulledBlob(blob, cache, named[0].source)
+
+    def _launch(
+        self, route: Route, named: Sequence[NamedBlob], key: tuple[str, str]
+    ) -> tuple[Transfer, asyncio.Task[None]]:
+        """Raise Unavailable where no more may begin."""
+        descriptor = named[0].descriptor
+        turn = self._admission.turn("blob", route, str(descriptor.digest))
+        if self._flights.is_running(key):
+            transfer = self._transfers[key]
+        else:
+            transfer = Transfer(self._blobs, descriptor.digest, descriptor.size)
+        flight = self._flights.launch(key, partial(self._transfer, route, named, transfer), turn)
+        self._transfers[key] = transfer
+        flight.add_done_callback(lambda _done: self._forget(key, transfer))
+        return transfer, flight
 
     async def _until_joinable(self, key: tuple[str, str]) -> None:
         """A transfer that has failed is joined no more, though its flight may still be landing."""

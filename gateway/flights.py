@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
@@ -38,6 +38,16 @@ class Locks(Protocol):
     """
 
     def hold(self, key: str) -> AbstractAsyncContextManager[Hold]: ...
+
+
+class Turn(Protocol):
+    """What somebody who wants a flight asks first, where not everybody may have one at once."""
+
+    def begin(self) -> AbstractAsyncContextManager[None]:
+        """For a flight that is not running yet: it goes inside; raise where it cannot even wait for that."""
+
+    def join(self) -> None:
+        """One more wants a flight that is running, or waits for its turn still."""
 
 
 class Flights(Generic[T]):
@@ -78,19 +88,28 @@ class Flights(Generic[T]):
         task = self._running.get(key)
         return None if task is None or task.done() else self._now() - self._started_at[task]
 
-    async def join(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> T:
+    async def join(self, key: Hashable, start: Callable[[], Awaitable[T]], turn: Turn | None = None) -> T:
         """Wait for the flight of this key; start it if there is none. Its key is free once it ends."""
-        return await asyncio.shield(self.launch(key, start))
+        return await asyncio.shield(self.launch(key, start, turn))
 
-    def launch(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
-        """The flight of this key as a task, which the caller must not cancel."""
+    def launch(
+        self, key: Hashable, start: Callable[[], Awaitable[T]], turn: Turn | None = None
+    ) -> asyncio.Task[T]:
+        """The flight of this key as a task, which the caller must not cancel. Raise what ``turn`` does.
+
+        It waits for its turn before it waits for other processes: who queues for long keeps none of them.
+        """
         task = self._running.get(key)
-        if task is None or task.done():  # one that has ended, and is not cleared away yet, is none
-            lock = None if self._locks is None else self._locks.hold(_lock_key(self._name, key))
-            task = asyncio.create_task(self._run(start, lock))
-            self._running[key] = task
-            self._started_at[task] = self._now()
-            task.add_done_callback(lambda done: self._land(key, done))
+        if task is not None and not task.done():  # one that has ended, and is not cleared away yet, is none
+            if turn is not None:
+                turn.join()
+            return task
+        admitted = nullcontext() if turn is None else turn.begin()
+        lock = None if self._locks is None else self._locks.hold(_lock_key(self._name, key))
+        task = asyncio.create_task(self._admitted(start, lock, admitted))
+        self._running[key] = task
+        self._started_at[task] = self._now()
+        task.add_done_callback(lambda done: self._land(key, done))
         return task
 
     async def drain(self) -> None:
@@ -114,6 +133,15 @@ class Flights(Generic[T]):
         error = None if task.cancelled() else task.exception()  # seen, also where every waiter has left
         if error is not None:
             log.debug("flight_failed", key=str(key), error=repr(error))
+
+    async def _admitted(
+        self,
+        start: Callable[[], Awaitable[T]],
+        lock: AbstractAsyncContextManager[Hold] | None,
+        admitted: AbstractAsyncContextManager[None],
+    ) -> T:
+        async with admitted:
+            return await self._run(start, lock)
 
     async def _run(
         self, start: Callable[[], Awaitable[T]], lock: AbstractAsyncContextManager[Hold] | None

@@ -25,7 +25,7 @@ from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.typing import AppWrapper, LifespanState
-from hypercorn.utils import wrap_app
+from hypercorn.utils import LifespanTimeoutError, wrap_app
 
 from gateway.connection import Connection, Patience, Serving
 from gateway.listener import BACKLOG
@@ -38,7 +38,7 @@ Connect: TypeAlias = Callable[[Serving, StreamReader, StreamWriter], Connection]
 
 _MAX_INCOMPLETE_BYTES = 16 * 1024
 _CUT_SECONDS = 2.0
-_SHUTDOWN_SECONDS = 4.0
+_SHUTDOWN_SECONDS = 5.0  # longer than all closing of what is kept takes; with the graces, less than a kill
 _FIT_SECONDS = 2.0
 _AT_A_TIME = 256  # connections are looked at without letting others in
 _PATIENCE = Patience()
@@ -152,8 +152,16 @@ async def _lifespan(app: AppWrapper, config: Config) -> AsyncIterator[LifespanSt
     try:
         yield state
     finally:
-        await lifespan.wait_for_shutdown()
-        await task
+        try:
+            await lifespan.wait_for_shutdown()
+        except LifespanTimeoutError:
+            log.warning("not_ended_in_time", after_seconds=config.shutdown_timeout)
+            task.cancel()
+            await asyncio.wait([task], timeout=_CUT_SECONDS)
+            if task.done() and not task.cancelled():
+                task.exception()  # seen: that it did not end has been told
+        else:
+            await task
 
 
 def _config() -> Config:

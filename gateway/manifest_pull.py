@@ -7,7 +7,7 @@ import structlog
 from cachetools import LRUCache
 
 from gateway.fetch import Fetcher
-from gateway.flights import Flights
+from gateway.flights import Flights, Turn
 from gateway.helm.version import resolve
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
@@ -37,6 +37,7 @@ class ManifestPuller:
         self._asks_nobody = parts.asks_nobody
         self._deadlines = parts.deadlines
         self._now = parts.now
+        self._admission = parts.admission
         self._fetcher = fetcher
         self._search = Search(fetcher, parts.catalog, parts.now)
         self._pulls: Flights[HeldManifest] = Flights("manifest", parts.locks)
@@ -100,9 +101,10 @@ class ManifestPuller:
         self._refusals.raise_remembered(route, tag)
         if self._pulls.is_running(_flight_key(route, tag)):
             cache = Cache.JOINED
+        turn = self._admission.turn("manifest", route, tag)
         try:
             async with self._deadlines.patience(f"{route.name}:{tag}"):
-                return _pulled(await asyncio.shield(self._launch(route, tag)), cache)
+                return _pulled(await asyncio.shield(self._launch(route, tag, turn)), cache)
         except Outcome as error:
             held = await self._other_spelling(route, tag) if isinstance(error, Unavailable) else None
             if held is None:
@@ -110,8 +112,9 @@ class ManifestPuller:
             _tell_stale(route, tag, error)
             return _pulled(held, Cache.STALE)
 
-    def _launch(self, route: Route, tag: str) -> asyncio.Task[HeldManifest]:
-        return self._pulls.launch(_flight_key(route, tag), partial(self._refresh, route, tag, self._now()))
+    def _launch(self, route: Route, tag: str, turn: Turn | None = None) -> asyncio.Task[HeldManifest]:
+        refresh = partial(self._refresh, route, tag, self._now())
+        return self._pulls.launch(_flight_key(route, tag), refresh, turn)
 
     async def _refresh(self, route: Route, tag: str, asked_at: float) -> HeldManifest:
         try:
@@ -164,9 +167,10 @@ class ManifestPuller:
         key = _flight_key(route, str(digest))
         cache = Cache.JOINED if self._searches.is_running(key) else Cache.MISS
         search = partial(self._search.find, route, digest)
+        turn = self._admission.turn("digest", route, str(digest))
         try:
             async with self._deadlines.patience(f"{route.name}@{digest}"):
-                await self._searches.join(key, search)
+                await self._searches.join(key, search, turn)
         except Outcome as error:
             raise self._refusals.remember(route, str(digest), error, Situation.MANIFEST_NOT_KNOWN) from error
         manifest = await self.held(route, digest)

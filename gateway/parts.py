@@ -1,9 +1,10 @@
 """What a pull needs of the rooms below, put together once."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.admission import Admission
 from gateway.flights import Locks
 from gateway.oci.target import Target
 from gateway.rules.model import RuleSet, SourceName
@@ -34,6 +35,7 @@ class Parts:
     now: Callable[[], float]
     is_open: Callable[[RuleSet, Target], bool] = is_open_to_all
     locks: Locks | None = None
+    admission: Admission = field(default_factory=Admission)
     is_offline: bool = False
     deadlines: Deadlines = DEADLINES
     max_blob_bytes: int = MAX_BLOB_BYTES

@@ -35,6 +35,7 @@ class Referrals:
         self._catalog = parts.catalog
         self._now = parts.now
         self._deadlines = parts.deadlines
+        self._admission = parts.admission
         self._asks_nobody = parts.asks_nobody
         self._flights: Flights[Sequence[Descriptor]] = Flights()
         self._listed: LRUCache[_Key, tuple[Sequence[Descriptor], float]] = LRUCache(
@@ -71,10 +72,11 @@ class Referrals:
         if 0 <= self._now() - asked_at < route.policy.fresh_for_seconds:
             return listed
         is_troubled = any(source.is_troubled(route) for source in self._givers(route, giver))
-        flight = self._flights.launch(key, partial(self._ask, key, route, subject, giver))
-        if listed is not None and is_troubled:
-            return listed
+        turn = self._admission.turn("referrers", route, str(subject)) if listed is None else None
         try:
+            flight = self._flights.launch(key, partial(self._ask, key, route, subject, giver), turn)
+            if listed is not None and is_troubled:
+                return listed
             async with asyncio.timeout(self._deadlines.stale_seconds):
                 return await asyncio.shield(flight)
         except Missing:  # a definite answer

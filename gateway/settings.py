@@ -98,7 +98,7 @@ class Settings:
     workers: int = _setting("1", values.whole_number(1, 256), "number of worker processes")
     public_url: HttpUrl | None = _unset(values.parse_public_url, "how clients reach this gateway")
     trusted_proxies: tuple[Network, ...] = _setting(
-        "none", values.parse_trusted_proxies, "addresses and networks whose X-Forwarded-Host counts"
+        "none", values.parse_trusted_proxies, "proxies whose X-Forwarded-Host and -For count"
     )
     allow_private_networks: bool = _setting(
         "false", values.parse_boolean, "let any upstream be on a private network"

@@ -11,7 +11,7 @@ from anyio import to_thread
 from cachetools import LRUCache
 
 from gateway.fetch import Fetcher
-from gateway.flights import Flights
+from gateway.flights import Flights, Turn
 from gateway.helm.version import tag_of
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.outcomes import Outcome
@@ -39,6 +39,7 @@ class TagLists:
         self._catalog = parts.catalog
         self._now = parts.now
         self._deadlines = parts.deadlines
+        self._admission = parts.admission
         self._asks_nobody = parts.asks_nobody
         self._flights: Flights[TagList] = Flights("tags", parts.locks)
         self._refusals = Refusals(parts.now)
@@ -59,18 +60,15 @@ class TagLists:
         if known is not None and state is Standing.FRESH:
             return _listed(known, held, Cache.HIT)
         if not held and known is None:
-            self._refusals.raise_remembered(route)
-        elif self._pauses.is_on(route):
+            return await self._cold(route)
+        if self._pauses.is_on(route):
             return _stale(known, held)
-        key = route.asking_key
-        cache = Cache.JOINED if self._flights.is_running(key) else Cache.MISS if known is None else Cache.HIT
-        flight = self._flights.launch(key, partial(self._refresh, route, self._now()))
+        cache = self._cache(route, known)
+        flight = self._launch(route)
         if known is not None and (
             state is Standing.JUST_STALE or self._fetcher.is_troubled(route, known.source)
         ):
             return _listed(known, held, Cache.STALE)
-        if not held and known is None:
-            return await self._cold(route, flight, cache)
         return await self._briefly(route, flight, cache, known, held)
 
     async def held(self, route: Route) -> Sequence[str]:
@@ -80,9 +78,21 @@ class TagLists:
     async def drain(self) -> None:
         await self._flights.drain()
 
-    async def _cold(self, route: Route, flight: asyncio.Task[TagList], cache: Cache) -> Listed:
+    def _launch(self, route: Route, turn: Turn | None = None) -> asyncio.Task[TagList]:
+        return self._flights.launch(route.asking_key, partial(self._refresh, route, self._now()), turn)
+
+    def _cache(self, route: Route, known: TagList | None) -> Cache:
+        if self._flights.is_running(route.asking_key):
+            return Cache.JOINED
+        return Cache.MISS if known is None else Cache.HIT
+
+    async def _cold(self, route: Route) -> Listed:
+        """Nothing is known and nothing held: upstream decides."""
+        self._refusals.raise_remembered(route)
+        cache = self._cache(route, None)
         try:
             async with self._deadlines.patience(f"the tags of {route.name}"):
+                flight = self._launch(route, self._admission.turn("tags", route))
                 return _listed(await asyncio.shield(flight), set(), cache)
         except Outcome as error:
             raise self._refusals.remember(route, "", error, Situation.NAME_NOT_KNOWN) from error

@@ -26,8 +26,8 @@ from gateway.store.blobs import MemoryBlobs
 from gateway.store.catalog import Catalog
 from gateway.store.generation import LocalGeneration
 from gateway.store.memory import Memory
-from gateway.web.forwarded import HostOf
-from gateway.web.registry import Identity, registry_app
+from gateway.web.forwarded import ClientOf, HostOf
+from gateway.web.registry import Asker, Identity, registry_app
 from tests.fakes.source import FakeSource, image_of
 from tests.sources.helm_parts import open_catalog
 from tests.web.live import App, ask_app
@@ -161,7 +161,8 @@ async def test_each_request_is_of_one_rule_set_though_a_thousand_come_and_go(tmp
             now=time.time,
         )
     )
-    load = Load(registry_app(puller, time.time, Identity(frozenset(), "0" * 16), HostOf(())), switch)
+    asker = Asker(HostOf(()), ClientOf(()))
+    load = Load(registry_app(puller, time.time, Identity(frozenset(), "0" * 16), asker), switch)
     async with asyncio.TaskGroup() as group:
         for number in range(CLIENTS):
             group.create_task(load.client(number))

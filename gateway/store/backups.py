@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from anyio import to_thread
 
 from gateway.store.damage import CatalogWatch, CheckUnfinished, find_damage, is_damage
-from gateway.store.disk import in_thread, make_folders, sync_folder, try_lock
+from gateway.store.disk import make_folders, sync_folder, try_lock
 
 log = structlog.get_logger(__name__)
 
@@ -77,8 +78,12 @@ class CatalogCopies:
         return _marks(self._catalog) != self._copied and await self.make()
 
     async def make(self) -> bool:
-        """Copy what it holds now. False where that failed, and the log says why: the older copies stay."""
-        return await in_thread(self._make)
+        """Copy what it holds now. False where that failed, and the log says why: the older copies stay.
+
+        Whoever is cancelled leaves the thread to itself: a large copy would hold up the end of a worker, and
+        what is not whole has no name.
+        """
+        return await to_thread.run_sync(self._make, abandon_on_cancel=True)
 
     def _make(self) -> bool:
         marks = _marks(self._catalog)

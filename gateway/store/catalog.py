@@ -100,6 +100,10 @@ class Catalog:
         """The names clients asked for, with the target each had, where something is held."""
         return await self._read(reads.names)
 
+    async def holds_of(self, host: str) -> bool:
+        """Whether anything was pulled from a target on this host."""
+        return await self._read(reads.holds_of, host)
+
     async def held(self) -> list[HeldRow]:
         return await self._read(reads.held)
 

@@ -185,3 +185,8 @@ def _tag_row(row: Row[tuple[object, ...]]) -> TagRow:
 
 def _digest(text: str | None) -> Digest | None:
     return None if text is None else Digest.parse(text)
+
+
+def holds_of(connection: Connection, host: str) -> bool:
+    below = repositories.c.target.startswith(f"{host}/", autoescape=True)
+    return connection.execute(select(repositories.c.target).where(below).limit(1)).first() is not None

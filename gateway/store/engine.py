@@ -1,5 +1,6 @@
 """Opens the catalog's database: one engine to read, one to write, both on the same database."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -118,8 +119,7 @@ class Engines:
 
     async def close(self) -> None:
         """Let what still runs come to its end, if that is soon, and end all connections."""
-        for turns in (self.read_turns, self.write_turns):
-            await turns.settle(_CLOSING_SECONDS)
+        await asyncio.gather(*(one.settle(_CLOSING_SECONDS) for one in (self.read_turns, self.write_turns)))
         self.dispose()
 
     def dispose(self) -> None:

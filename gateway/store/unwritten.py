@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 MEMORY_BYTES: Final = 32 << 20
 _MOST_WAITING: Final = 20_000
 _PAUSE_SECONDS: Final = 2.0
-_CLOSING_SECONDS: Final = 5.0
+_CLOSING_SECONDS: Final = 2.0  # the server gives all of the ending five
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

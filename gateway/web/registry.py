@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.admission import note_client
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.manifest import image_index
@@ -19,7 +20,7 @@ from gateway.pull import Puller
 from gateway.pulled import Cache, Listed, Pulled
 from gateway.rules.route import Wanted
 from gateway.sources.via import is_loop, note_incoming
-from gateway.web.forwarded import HostOf
+from gateway.web.forwarded import ClientOf, HostOf
 from gateway.web.paths import (
     Base,
     BlobAsked,
@@ -67,7 +68,15 @@ class Identity:
     instance_id: str
 
 
-def registry_app(puller: Puller, now: Callable[[], float], identity: Identity, host_of: HostOf) -> ASGIApp:
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Reads off a request who asks, and under which host."""
+
+    host_of: HostOf
+    client_of: ClientOf
+
+
+def registry_app(puller: Puller, now: Callable[[], float], identity: Identity, asker: Asker) -> ASGIApp:
     """The ASGI application of the data port; ``now`` gives seconds since the epoch."""
     registry = Registry(puller, now)
     parse = lru_cache(_PATHS)(_parse)  # a path of a distribution client is asked for again and again
@@ -77,7 +86,8 @@ def registry_app(puller: Puller, now: Callable[[], float], identity: Identity, h
         headers = dict(scope["headers"])
         if b"via" in headers:
             _note_gateways(headers[b"via"].decode("latin-1"), identity.instance_id)
-        host = host_of(scope, headers)
+        note_client(asker.client_of(scope, headers))
+        host = asker.host_of(scope, headers)
         namespace = _namespace(query.get("ns"), host, headers, identity)
         asked = parse(scope["path"], namespace, host, query.get("rewrite_dependencies"))
         is_head = scope["method"] == "HEAD"

@@ -88,13 +88,24 @@ def test_what_somebody_else_locks_costs_no_answer_and_no_row(
             pull(server, f"{REGISTRY}/team/app", "1")
             assert server.get(f"/v2/{CHARTS}/{WARM}/tags/list").status_code == 200
             eventually(lambda: "catalog_unwritable" in troubles(server), 10)
-        eventually(lambda: not any(troubles(server) for _ in range(8)), 10)
+        eventually(lambda: len(server.events("trouble")) == len(server.events("trouble_over")), 10)
+        assert not troubles(server)
         assert not server.events("request_failed")
         assert "Traceback" not in server.log
     with site.serve("--offline") as server:
         for name in NAMES:
             assert pull(server, f"{CHARTS}/{name}") == "hit"
         pull(server, f"{REGISTRY}/team/app", "1")
+
+
+def test_a_gateway_ends_in_time_where_rows_that_wait_cannot_be_written(site: Site, repo: HelmRepo) -> None:
+    with site.serve() as server:
+        pull(server, f"{CHARTS}/{WARM}")
+        with locked(site.data_dir / "catalog.sqlite3"):
+            pull(server, f"{CHARTS}/{NAMES[1]}")
+            assert server.stop() == 0
+        assert server.events("rows_lost")
+        assert "Traceback" not in server.log
 
 
 def test_rows_that_wait_are_written_when_the_gateway_ends(site: Site, repo: HelmRepo) -> None:

@@ -63,7 +63,9 @@ class Reply:
         return code
 
 
-async def ask_app(app: App, method: str, target: bytes, headers: Headers = ()) -> Reply:
+async def ask_app(
+    app: App, method: str, target: bytes, headers: Headers = (), client: str = "127.0.0.1"
+) -> Reply:
     """Ask an application as Hypercorn does."""
     raw_path, _, query = target.partition(b"?")
     scope: MutableMapping[str, object] = {
@@ -76,7 +78,7 @@ async def ask_app(app: App, method: str, target: bytes, headers: Headers = ()) -
         "query_string": query,
         "root_path": "",
         "headers": [(b"host", b"gateway.test"), *headers],
-        "client": ("127.0.0.1", 1),
+        "client": (client, 1),
         "server": ("127.0.0.1", 2),
     }
     sent: list[MutableMapping[str, object]] = []
