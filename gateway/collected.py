@@ -25,12 +25,14 @@ class Kept(StrEnum):
 class Order:
     """What a run is to do: evict down to the quota, if there is one, what nobody used for the grace.
 
+    ``quota_grace_seconds`` is the grace of what may be had again, where it is another than for the sweep.
     ``wait_seconds`` is how long what was set aside stays before it is removed. Files are swept where they
     were not for ``sweep_seconds``. ``is_forced``: also what may not be had again, and whatever the fuse says.
     """
 
     quota_bytes: int | None = None
     grace_seconds: float = GRACE_SECONDS
+    quota_grace_seconds: float | None = None
     wait_seconds: float = WAIT_SECONDS
     sweep_seconds: float = 0.0
     is_forced: bool = False

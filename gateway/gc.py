@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_SECONDS: Final = 600.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
+_QUOTA_GRACE_SECONDS: Final = 3600.0  # last use is known to the hour; a day's pulls may be many quotas
 _FUSE_SHARE: Final = 0.5
 _ROUND: Final = 5_000  # files that are thought of at once, the oldest first
 _BATCH: Final = 200  # and asked of the catalog at once
@@ -109,7 +110,11 @@ class _Run:
         self._report = report
         self._kept = kept
         self._tell = tell
-        self._unused_since = parts.now() - order.grace_seconds
+        quota_grace_seconds = order.quota_grace_seconds
+        self._sweeps_until = parts.now() - order.grace_seconds
+        self._evicts_until = parts.now() - (
+            order.grace_seconds if quota_grace_seconds is None else quota_grace_seconds
+        )
         self._turns = asyncio.Semaphore(_ASKED_AT_ONCE)
 
     async def sweep(self, known_seconds: float) -> None:
@@ -119,7 +124,7 @@ class _Run:
         found: list[StoredBlob] = []
         while batch := await in_thread(_next_of, scanned):
             seen.add(batch)
-            old = [blob for blob in batch if blob.used_at <= self._unused_since]
+            old = [blob for blob in batch if blob.used_at <= self._sweeps_until]
             standings = await self._parts.catalog.standings([blob.digest for blob in old])
             found += [
                 blob for blob in old if self._standing(blob, standings[blob.digest]) is Standing.UNNAMED
@@ -130,7 +135,7 @@ class _Run:
         if self._report.fuse is not None:
             return
         for batch in _batches(found, _BATCH):
-            self._report.swept += await self._set_aside(batch)
+            self._report.swept += await self._set_aside(batch, self._sweeps_until)
 
     async def evict(self, excess_bytes: int) -> None:
         """Set layers aside, least recently used first, until so many bytes are found or none is left."""
@@ -162,7 +167,11 @@ class _Run:
                     await self._put_back(blob)
                 elif self._may_go(blob, standing, known_seconds):
                     (layers if standing is Standing.LAYER else unnamed).append(blob)
-            await self._remove([*unnamed, *await self._still_evictable(layers)])
+            evictable = await self._still_evictable(layers)
+            self._kept = await self._parts.catalog.kept_whatever_comes()  # pinned since upstream was asked
+            await self._remove(
+                [blob for blob in (*unnamed, *evictable) if str(blob.digest) not in self._kept]
+            )
 
     def _standing(self, blob: StoredBlob, standing: Standing) -> Standing:
         is_kept = standing is Standing.UNNAMED and str(blob.digest) in self._kept
@@ -185,7 +194,7 @@ class _Run:
         def unused() -> Iterator[StoredBlob]:
             nonlocal recent_count
             for blob in gently(self._parts.blobs.scan()):
-                if blob.used_at > self._unused_since:
+                if blob.used_at > self._evicts_until:
                     recent_count += 1
                 elif _age(blob) > after:
                     yield blob
@@ -209,7 +218,7 @@ class _Run:
         while asked < len(layers) and found_bytes < wanted_bytes:
             window = _enough(layers[asked : asked + _WINDOW], wanted_bytes - found_bytes)
             asked += len(window)
-            gone = await self._set_aside(await self._evictable(window))
+            gone = await self._set_aside(await self._evictable(window), self._evicts_until)
             self._report.evicted += gone
             found_bytes += sum(blob.size_bytes for blob in gone)
         return found_bytes
@@ -237,15 +246,15 @@ class _Run:
         async with self._turns:
             return await self._parts.upstream.has(blob.digest)
 
-    async def _set_aside(self, blobs: Sequence[StoredBlob]) -> list[StoredBlob]:
+    async def _set_aside(self, blobs: Sequence[StoredBlob], unused_since: float) -> list[StoredBlob]:
         """Return those that were still there, and not used since."""
-        aside = list(blobs) if self._order.is_dry else await in_thread(self._set_all_aside, blobs)
+        aside = blobs if self._order.is_dry else await in_thread(self._set_all_aside, blobs, unused_since)
         self._report.waiting_bytes += sum(blob.size_bytes for blob in aside)
-        return aside
+        return list(aside)
 
-    def _set_all_aside(self, blobs: Sequence[StoredBlob]) -> list[StoredBlob]:
+    def _set_all_aside(self, blobs: Sequence[StoredBlob], unused_since: float) -> list[StoredBlob]:
         set_aside = self._parts.blobs.set_aside
-        return [blob for blob in gently(blobs) if set_aside(blob.digest, self._unused_since)]
+        return [blob for blob in gently(blobs) if set_aside(blob.digest, unused_since)]
 
     def _may_go(self, blob: StoredBlob, standing: Standing, known_seconds: float) -> bool:
         """What nothing names may still be named: by a catalog that came since."""
@@ -276,8 +285,11 @@ class _Run:
 
 async def collect_on_schedule(collector: Collector, conditions: Conditions, quota_bytes: int | None) -> None:
     """A run as a server does it now and then; whether the quota is exceeded for good is told."""
+    order = Order(
+        quota_bytes=quota_bytes, quota_grace_seconds=_QUOTA_GRACE_SECONDS, sweep_seconds=_SWEEP_SECONDS
+    )
     try:
-        report = await collector.collect(Order(quota_bytes=quota_bytes, sweep_seconds=_SWEEP_SECONDS))
+        report = await collector.collect(order)
     except TurnTaken as error:
         log.info("garbage_collected_elsewhere", reason=str(error))
         return

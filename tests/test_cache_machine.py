@@ -127,6 +127,20 @@ class CacheMachine(RuleBasedStateMachine):
         self.is_honest = faults == Faults(slow_seconds=faults.slow_seconds)
         self.trouble_at = self.world.clock()
 
+    @rule(where=_tags, faults=st.sampled_from(_FAULTS), leaves=_seldom)
+    def fail_in_the_middle(self, where: tuple[str, str], faults: Faults, *, leaves: bool) -> None:
+        """The manifest comes as it should, and what it names does not."""
+        self.fail_or_recover(Faults())
+        self.republish_and_wait(where, 302)
+        self.pull_tag(where, 1)
+        self.fail_or_recover(faults)
+        self.pull_whole(where, leaves=leaves)
+
+    @rule(where=_tags, seconds=st.sampled_from((302, 90_000)))
+    def republish_and_wait(self, where: tuple[str, str], seconds: int) -> None:
+        self.publish(where, 40_000, is_shared=False, is_hollow=False)
+        self.wait(seconds)
+
     # What clients do
 
     @rule(where=_tags, times=st.sampled_from((1, 1, 1, 5)))

@@ -182,6 +182,23 @@ async def test_what_was_pinned_since_it_was_set_aside_is_put_back(opened: Opened
         assert await held(at.blobs) == {CONFIG, DIGESTS[1]}
 
 
+async def test_what_is_pinned_while_upstream_is_asked_for_it_is_not_removed(opened: Opened) -> None:
+    async with opened(RULES, charts()) as at:
+        await pull_all(at)
+        await collect(at, QUOTA)
+        make_all_older(at.folder / "blobs" / "dying", 3601)
+        source = at.upstreams.by_target[FIRST]
+        source.gate = asyncio.Event()
+        source.asked.clear()
+        running = asyncio.create_task(collect(at, QUOTA))
+        while not source.asked:
+            await asyncio.sleep(0)
+        await pin(at, FIRST, "2.0.0")
+        source.gate.set()
+        assert (await running).removed_count == 2
+        assert await at.blobs.size(DIGESTS[1]) is not None
+
+
 @pytest.mark.parametrize("trouble", ["deleted", "down"])
 async def test_what_upstream_could_not_give_again_by_the_time_of_its_removal_is_put_back(
     opened: Opened, trouble: str
@@ -286,6 +303,17 @@ async def test_a_quota_that_cannot_be_kept_is_a_condition_until_it_can(tmp_path:
         assert conditions.is_on(Condition.OVER_QUOTA)
         await collect_on_schedule(collector_of(at), conditions, quota_that_leaves(at, 1))
         assert not conditions.is_on(Condition.OVER_QUOTA)
+
+
+async def test_on_schedule_a_quota_is_kept_for_what_was_used_an_hour_ago(tmp_path: Path) -> None:
+    async with ruled(tmp_path, RULES, charts()) as at:
+        await pull_all(at)
+        for age, digest in zip((3700, 3500), DIGESTS, strict=False):
+            make_older(at.blob_path(digest), age)
+        orphan = await keep_bytes(at.blobs, b"nobody's")
+        make_older(at.blob_path(orphan), 3700)
+        await collect_on_schedule(collector_of(at), Conditions(lambda: 0.0), 1)
+        assert await held(at.blobs) == {CONFIG, DIGESTS[1], orphan}
 
 
 async def test_a_chart_made_here_goes_while_the_plain_one_can_be_had(

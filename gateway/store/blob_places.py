@@ -92,8 +92,7 @@ class Places:
             with suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode):
-                    used_at = max(status.st_atime, status.st_mtime)
-                    yield StoredBlob(digest, status.st_size, used_at, status.st_mtime)
+                    yield StoredBlob(digest, status.st_size, self._used_at(status), status.st_mtime)
 
     def odd(self) -> Iterator[Digest]:
         """What has a blob's name, and is no plain file."""
@@ -102,7 +101,7 @@ class Places:
                 yield digest
 
     def dying(self) -> Iterator[StoredBlob]:
-        """Blobs that were set aside; ``kept_at`` is when."""
+        """Blobs that were set aside; ``kept_at`` is when, long ago where its clock was ahead of ours."""
         with os.scandir(self._dying) as entries:
             for entry in entries:
                 digest = _digest_of(*entry.name.partition("-")[::2])
@@ -110,7 +109,9 @@ class Places:
                     continue
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    yield StoredBlob(digest, status.st_size, status.st_atime, status.st_atime)
+                    if stat.S_ISREG(status.st_mode):
+                        aside_at = self._unless_ahead(status.st_atime)
+                        yield StoredBlob(digest, status.st_size, aside_at, aside_at)
 
     def set_aside(self, digest: Digest, unused_since: float) -> bool:
         """Take a blob out of its place, to be removed later; False where it is gone or was used since.
@@ -120,9 +121,12 @@ class Places:
         place = self.of(digest)
         try:
             status = place.lstat()
-            if not stat.S_ISREG(status.st_mode) or max(status.st_atime, status.st_mtime) > unused_since:
+            used_at = self._used_at(status)
+            if not stat.S_ISREG(status.st_mode) or used_at > unused_since:
                 return False
             self._touch(place, status)
+            if not used_at:  # from a clock that was ahead: its time begins now
+                return False
             make_folders(self._dying)
             place.rename(self._aside(digest))
         except FileNotFoundError:
@@ -170,6 +174,13 @@ class Places:
             raise
         except OSError:  # one of the two is a directory
             place.rename(self._quarantine / f"{name}-{time.time_ns()}")
+
+    def _used_at(self, status: os.stat_result) -> float:
+        """0 where a clock that was ahead of ours said so."""
+        return max(self._unless_ahead(status.st_atime), self._unless_ahead(status.st_mtime))
+
+    def _unless_ahead(self, seconds: float) -> float:
+        return seconds if seconds <= self._now() + _TOUCH_SECONDS else 0.0
 
     def _note_use(self, file: FileIO) -> None:
         status = os.fstat(file.fileno())

@@ -88,5 +88,5 @@ def _read(text: bytes) -> Notes | None:
     try:
         told = json.loads(text)
         return Notes(str(told["catalog"]), float(told["since"]), float(told["swept_at"]))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None

@@ -102,8 +102,9 @@ def recover(
 def restored(note: Path) -> Restored | None:
     """What the note says, None where there is none that can be read."""
     try:
-        return Restored(**json.loads(note.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        told = json.loads(note.read_bytes())
+        return Restored(**{**told, "at": float(told["at"])})
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

@@ -241,3 +241,28 @@ async def test_names_that_no_blob_has_are_passed_over(blobs: DirectoryBlobs, roo
     (root / "dying" / "README").touch()
     (root / "sha256" / "file").touch()
     assert (list(blobs.scan()), list(blobs.odd()), list(blobs.dying())) == ([], [], [])
+
+
+async def test_times_of_a_clock_that_was_ahead_keep_nothing_for_ever(
+    blobs: DirectoryBlobs, root: Path, clock: Clock
+) -> None:
+    place = await _keep(blobs, root, clock)
+    ahead = clock.seconds + 10 * 365 * 24 * HOUR
+    os.utime(place, (ahead, ahead))
+    assert [blob.used_at for blob in blobs.scan()] == [0.0]
+    assert not blobs.set_aside(WANTED, clock.seconds - 24 * HOUR)  # its time begins now
+    assert [blob.used_at for blob in blobs.scan()] == [clock.seconds]
+    clock.advance(25 * HOUR)
+    assert blobs.set_aside(WANTED, clock.seconds - 24 * HOUR)
+    os.utime(root / "dying" / f"sha256-{WANTED.hex}", (ahead, ahead))
+    assert [blob.kept_at for blob in blobs.dying()] == [0.0]
+
+
+@pytest.mark.parametrize("harm", [make_folder, make_fifo, link_to_passwd])
+async def test_what_is_no_file_is_not_dying(
+    blobs: DirectoryBlobs, root: Path, harm: Callable[[Path], None]
+) -> None:
+    aside = root / "dying" / f"sha256-{WANTED.hex}"
+    aside.touch()
+    harm(aside)
+    assert list(blobs.dying()) == []

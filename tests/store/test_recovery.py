@@ -195,7 +195,7 @@ def test_what_is_restored_is_shown_for_a_day(tmp_path: Path) -> None:
     assert list(conditions.told()) == ["catalog_restored"]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"when": 1}', "{", "\0"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"when": 1}', "{", "\0", "[" * 100_000, '{"at": "x"}'])
 def test_a_note_that_cannot_be_read_says_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "restored").write_text(content)
     assert restored(tmp_path / "restored") is None
