@@ -30,6 +30,7 @@ from tests.gc_house import (
     quota_that_leaves,
     swept,
 )
+from tests.pull_house import until
 from tests.ruled_puller import Ruled, ruled
 from tests.targets_house import FIRST, NAME, SECOND, Opened, leading_to
 
@@ -182,6 +183,11 @@ async def test_what_was_pinned_since_it_was_set_aside_is_put_back(opened: Opened
         assert await held(at.blobs) == {CONFIG, DIGESTS[1]}
 
 
+async def is_asked(source: FakeSource) -> bool:
+    await asyncio.sleep(0)
+    return bool(source.asked)
+
+
 async def test_what_is_pinned_while_upstream_is_asked_for_it_is_not_removed(opened: Opened) -> None:
     async with opened(RULES, charts()) as at:
         await pull_all(at)
@@ -191,8 +197,7 @@ async def test_what_is_pinned_while_upstream_is_asked_for_it_is_not_removed(open
         source.gate = asyncio.Event()
         source.asked.clear()
         running = asyncio.create_task(collect(at, QUOTA))
-        while not source.asked:
-            await asyncio.sleep(0)
+        await until(partial(is_asked, source))
         await pin(at, FIRST, "2.0.0")
         source.gate.set()
         assert (await running).removed_count == 2
