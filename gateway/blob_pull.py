@@ -15,7 +15,7 @@ from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.outcomes import Corrupt, Missing, Outcome, Unavailable
 from gateway.parts import Parts
-from gateway.passing import PassThrough, Prefix
+from gateway.passing import GoingOn, PassThrough, Prefix
 from gateway.pulled import Cache, PulledBlob
 from gateway.refusals import refusal, unavailable
 from gateway.rules.route import Route
@@ -23,6 +23,7 @@ from gateway.sources.base import Source
 from gateway.sources.chain import ask_in_turn
 from gateway.store.blobs import (
     WITHHELD_BYTES,
+    BlobGone,
     BlobWriter,
     DigestMismatch,
     OpenBlob,
@@ -67,7 +68,7 @@ class BlobPuller:
         if right is not None:
             opened = await self._open(route, digest, right.size_bytes)
             if opened is not None:
-                return PulledBlob(opened, Cache.HIT, right.source)
+                return PulledBlob(self._going_on(route, digest, opened), Cache.HIT, right.source)
             log.info("blob_not_here", target=str(route.target), digest=str(digest))
         named = await self._named(route, digest)
         if self._asks_nobody(route):
@@ -138,7 +139,7 @@ class BlobPuller:
                 blob = await self._first_of(route, named, transfer, flight)
         except Outcome as error:
             raise refusal(error, Situation.BLOB_NOT_KNOWN) from error
-        return PulledBlob(blob, cache, named[0].source)
+        return PulledBlob(self._going_on(route, descriptor.digest, blob), cache, named[0].source)
 
     def _launch(
         self, route: Route, named: Sequence[NamedBlob], key: tuple[str, str]
@@ -288,6 +289,17 @@ class BlobPuller:
             raise Corrupt(
                 f"{source.name} sent other bytes than {descriptor.digest}", "digest_mismatch"
             ) from error
+
+    def _going_on(self, route: Route, digest: Digest, opened: OpenBlob) -> OpenBlob:
+        """What was only in memory makes way for what is newer: upstream has the rest for slow readers."""
+        return GoingOn(opened, partial(self._again, route, digest))
+
+    async def _again(self, route: Route, digest: Digest) -> OpenBlob:
+        named = await self._catalog.find_named(route.target, digest)
+        origins = [] if self._asks_nobody(route) else self._origins(route, named)
+        if not origins:
+            raise BlobGone(f"{digest} was held in memory, and nobody is left who has it")
+        return self._pass_through(route, named[0].descriptor, origins[0], None)
 
     def _pass_through(
         self, route: Route, descriptor: Descriptor, source: Source, prefix: Prefix | None

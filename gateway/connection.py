@@ -42,10 +42,13 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class Patience:
     """Who takes less than ``min_bytes`` of what it is sent in ``stall_seconds``, and not all, is cut off.
 
-    A request has ``request_seconds`` to come: from the start of a connection, or the end of an answer.
+    A request has ``request_seconds`` to come, from the start of a connection or its own first byte. Between
+    two of them there may be ``idle_seconds``: more than a balancer in front waits before it ends a connection
+    by itself, else it would send requests into one that ends just then.
     """
 
     request_seconds: float = 5.0
+    idle_seconds: float = 75.0
     stall_seconds: float = 60.0
     min_bytes: int = 60 * 1024
     look_seconds: float = 5.0
@@ -73,6 +76,7 @@ class Connection:
         self._protocol: _Protocol
         self._reading: asyncio.Task[None] | None = None
         self._waiting: asyncio.TimerHandle | None = None
+        self._is_idle = False
         self.written_bytes = 0
         self._marked_at = 0.0
         self._marked_taken = 0  # of what was written, as of then
@@ -83,7 +87,7 @@ class Connection:
         tasks = _Tasks(self._loop)
         try:
             self._protocol = self._speak(tasks)
-            self._await_request()
+            self._wait(self._serving.patience.request_seconds)
             async with tasks:
                 tasks.spawn(self._read)
         except OSError:  # it left before we asked who it is
@@ -155,7 +159,11 @@ class Connection:
         self._reading = asyncio.current_task()
         with suppress(OSError):
             while not self._reader.at_eof():
-                await self._protocol.handle(RawData(await self._reader.read(_READ_BYTES)))
+                data = await self._reader.read(_READ_BYTES)
+                idle = self._waiting if self._is_idle else None
+                await self._protocol.handle(RawData(data))
+                if idle is not None and self._waiting is idle:  # one that has begun, and is not all there
+                    self._wait(self._serving.patience.request_seconds)
         await self._protocol.handle(Closed())
         self._writer.close()
 
@@ -165,7 +173,7 @@ class Connection:
         elif isinstance(event, Closed):
             self._writer.close()
         elif isinstance(event, Updated) and event.idle:
-            self._await_request()
+            self._wait(self._serving.patience.idle_seconds, is_idle=True)
         else:
             self._stop_waiting()
 
@@ -179,12 +187,14 @@ class Connection:
             if self._reading is not None:
                 self._reading.cancel()
 
-    def _await_request(self) -> None:
+    def _wait(self, seconds: float, *, is_idle: bool = False) -> None:
+        """For a request: to begin, or to come whole."""
         self._stop_waiting()
+        self._is_idle = is_idle
         if self._serving.context.terminated.is_set():
             self._writer.close()
         else:
-            self._waiting = self._loop.call_later(self._serving.patience.request_seconds, self._writer.close)
+            self._waiting = self._loop.call_later(seconds, self._writer.close)
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:

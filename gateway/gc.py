@@ -19,7 +19,7 @@ from gateway.store.blobs import StoredBlob
 from gateway.store.blobs_directory import DirectoryBlobs
 from gateway.store.catalog import Catalog
 from gateway.store.conditions import Condition, Conditions
-from gateway.store.disk import in_thread
+from gateway.store.disk import in_thread, looked_at
 from gateway.store.eviction import Standing
 from gateway.store.gc_turn import Notes, Turn, TurnTaken, identity, restored_at, taken_turn
 from gateway.store.usage import bytes_used, gently
@@ -30,7 +30,7 @@ EVERY_SECONDS: Final = 600.0
 _SWEEP_SECONDS: Final = 24 * 3600.0
 _QUOTA_GRACE_SECONDS: Final = 3600.0  # last use is known to the hour; a day's pulls may be many quotas
 _FUSE_SHARE: Final = 0.5
-_ROUND: Final = 5_000  # files that are thought of at once, the oldest first
+_ROUND: Final = 50_000  # files that are thought of at once, the oldest first
 _BATCH: Final = 200  # and asked of the catalog at once
 _ASKED_AT_ONCE: Final = 4  # of upstreams
 _WINDOW: Final = 16
@@ -70,7 +70,7 @@ class Collector:
         catalog = identity(self.place.database, self.place.catalog)
         notes = turn.notes(catalog, await self.catalog.known_since() or now, now)
         tell("counting what is held")
-        before = await in_thread(bytes_used, self.place.blobs, self.place.catalog)
+        before = await looked_at(bytes_used, self.place.blobs, self.place.catalog)
         report = Report(before, await in_thread(self._dying_bytes))
         run = _Run(self, order, report, await self.catalog.kept_whatever_comes(), tell)
         if now - notes.swept_at >= order.sweep_seconds or now < notes.swept_at:
@@ -142,7 +142,7 @@ class _Run:
         after = (-1.0, "")
         left = excess_bytes
         while left > 0:
-            oldest = await in_thread(self._oldest, after)
+            oldest = await looked_at(self._oldest, after)
             for batch in _batches(oldest, _BATCH):
                 self._tell(f"looking for what may go: {excess_bytes - left} of {excess_bytes} bytes found")
                 left -= await self._evict_of(await self._layers(batch), left)

@@ -1,7 +1,7 @@
 """A blob that cannot be kept: from its source to one client, in order, and its end once it is verified."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
-from gateway.store.blobs import WITHHELD_BYTES, TransferBroken
+from gateway.store.blobs import WITHHELD_BYTES, BlobGone, OpenBlob, TransferBroken
 
 _AHEAD_BYTES: Final = 2 << 20
 _HASHED_ON_THE_LOOP_BYTES: Final = 256 << 10
@@ -134,3 +134,27 @@ class PassThrough:
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+class GoingOn:
+    """A blob that may vanish from where it is read: from then on it is what ``again`` opens."""
+
+    def __init__(self, blob: OpenBlob, again: Callable[[], Awaitable[OpenBlob]]) -> None:
+        self._blob = blob
+        self._again = again
+
+    @property
+    def size(self) -> int:
+        return self._blob.size
+
+    async def read(self, offset: int, length: int) -> bytes:
+        try:
+            return await self._blob.read(offset, length)
+        except BlobGone:
+            blob = await self._again()
+        self._blob.close()
+        self._blob = blob
+        return await blob.read(offset, length)
+
+    def close(self) -> None:
+        self._blob.close()

@@ -21,7 +21,7 @@ from gateway.oci.digest import Digest
 from gateway.store.blobs import StoredBlob
 from gateway.store.blobs_directory import DirectoryBlobs
 from gateway.store.catalog import Catalog
-from gateway.store.disk import in_thread
+from gateway.store.disk import in_thread, looked_at
 from gateway.store.engine import Engines
 from gateway.store.eviction import Standing
 from gateway.store.scrub_queries import check_manifests, index_urls, kept_blobs
@@ -140,10 +140,10 @@ class _Run:
         def heal(digest: Digest) -> _Heal:
             return partial(self._healer.index, urls[digest]) if digest in urls else self._healer.blob
 
-        for digest in await in_thread(list, self._blobs.odd()):
+        for digest in await looked_at(list, self._blobs.odd()):
             await self._blobs.quarantine(digest)
             self._note_damage(digest, heal(digest))
-        stored = await in_thread(sorted, self._blobs.scan())
+        stored = await looked_at(sorted, self._blobs.scan())
         self._pace.begin(sum(blob.size_bytes for blob in stored))
         for start in range(0, len(stored), _BATCH):
             batch = stored[start : start + _BATCH]

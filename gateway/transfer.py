@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from gateway.oci.digest import Digest
-from gateway.store.blobs import WITHHELD_BYTES, BlobStore, BlobWriter, OpenBlob, TransferBroken
+from gateway.store.blobs import WITHHELD_BYTES, BlobGone, BlobStore, BlobWriter, OpenBlob, TransferBroken
 
 _PIECE_BYTES: Final = 512 << 10
 _GATHER_SECONDS: Final = 0.002
@@ -109,7 +109,7 @@ class Transfer:
             return self._onward()
         stored = await self._blobs.open(self._digest)
         if stored is None:
-            raise TransferBroken(f"{self._digest} was kept, and is gone again")
+            raise BlobGone(f"{self._digest} was kept, and is gone again")
         return stored
 
     def open(self) -> OpenBlob:

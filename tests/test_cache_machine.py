@@ -23,7 +23,7 @@ from tests.fakes.messages import Faults
 
 pytestmark = pytest.mark.slow
 
-_EXAMPLES: Final = int(os.environ.get("CACHE_MACHINE_EXAMPLES", "60"))
+_EXAMPLES: Final = int(os.environ.get("CACHE_MACHINE_EXAMPLES", "40"))
 _STEPS: Final = 40
 _A, _B, _CHART = f"{IMAGES}/a", f"{IMAGES}/b", f"{CHARTS}/demo"
 _TAGS: Final = ((_A, "1"), (_A, "latest"), (_B, "1"), (_CHART, "1.0.0"), (_CHART, "1.1.0"))
@@ -306,6 +306,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 50), damage=st.sampled_from(_DAMAGES))
     def damage(self, number: int, damage: str) -> None:
+        self.world.settle()
         files = list(self.world.blob_files())
         if files:
             _spoil(files[number % len(files)], damage)

@@ -348,6 +348,6 @@ async def test_readers_and_collectors_at_once_never_meet_a_hole(tmp_path: Path) 
         async with asyncio.TaskGroup() as group:
             readers = [group.create_task(read_on(version)) for version in VERSIONS]
             collector = collector_of(at)
-            while not all(reader.done() for reader in readers):
+            while not removed or not all(reader.done() for reader in readers):
                 removed += (await collector.collect(NOW)).removed_count
         assert removed

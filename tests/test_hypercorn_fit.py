@@ -172,6 +172,13 @@ class Sender(Application):
         await send({"type": "http.response.body", "body": bytes(2000)})
 
 
+async def answer_on(reader: asyncio.StreamReader) -> bytes:
+    """The head of a Sender's answer, once all of it has come."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(2000)
+    return head
+
+
 @dataclass(frozen=True, slots=True)
 class Talk:
     """Both ends of a connection; the client's is a socket that holds little of what it has not read."""
@@ -293,12 +300,35 @@ def test_a_request_that_does_not_come_in_time_is_not_waited_for(
     app = Sender()
 
     async def work() -> None:
-        async with served(app, 5.0, Patience(request_seconds=0.2)) as listener:
+        async with served(app, 5.0, Patience(request_seconds=0.2, idle_seconds=0.2)) as listener:
             reader, writer = await asyncio.open_connection(*listener.getsockname())
             writer.write(before + sent)
             received = await reader.read()
             assert received.count(b"HTTP/1.1") == received.count(b"HTTP/1.1 200") == len(before and b"1")
             writer.close()
+
+    run_in(new_loop, work)
+
+
+@LOOPS
+def test_between_two_requests_there_may_be_more_time_than_for_one_to_come(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """A balancer keeps connections for a minute, and would send a request into one that ends just then."""
+
+    async def work() -> None:
+        async with served(Sender(), 5.0, Patience(request_seconds=0.1, idle_seconds=60)) as listener:
+            idle, to_idle = await asyncio.open_connection(*listener.getsockname())
+            to_idle.write(ASKED)
+            assert (await answer_on(idle)).startswith(b"HTTP/1.1 200")
+            silent, to_silent = await asyncio.open_connection(*listener.getsockname())
+            assert await silent.read() == b""  # its request did not come in time
+            to_idle.write(ASKED)
+            assert (await answer_on(idle)).startswith(b"HTTP/1.1 200")
+            to_idle.write(b"GET /v2/ HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+            assert await idle.read() == b""  # nor did the rest of this one
+            to_idle.close()
+            to_silent.close()
 
     run_in(new_loop, work)
 

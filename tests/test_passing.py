@@ -14,6 +14,8 @@ from gateway.passing import PassThrough
 from gateway.pulled import Cache
 from gateway.rules.route import Wanted
 from gateway.store.blobs import WITHHELD_BYTES, TransferBroken
+from gateway.store.conditions import Conditions
+from gateway.store.overflow import OverflowBlobs
 from tests.blob_house import DIGEST, DOWN, HALF, LAYER, READABLE, WRONG, code_in, rest_of
 from tests.fakes.feeds import Feed, feeding
 from tests.fakes.full_disk import FullDisk
@@ -36,6 +38,23 @@ async def test_a_blob_that_the_disk_does_not_take_at_all_passes_through(tmp_path
         disk.room_bytes = 1 << 20
         assert await at.read(DIGEST) == LAYER
         assert await disk.size(DIGEST) == len(LAYER)
+
+
+@pytest.mark.parametrize("is_warm", [True, False])
+async def test_of_what_memory_gives_up_while_it_is_read_the_rest_comes_from_upstream(
+    tmp_path: Path, is_warm: bool
+) -> None:
+    blobs, source = OverflowBlobs(FullDisk(0), Conditions(lambda: 0.0)), feeding(LAYER)
+    async with process(tmp_path, [source], blobs=blobs) as at:
+        await at.pull()
+        if is_warm:
+            assert await at.read(DIGEST) == LAYER
+        pulled = await at.puller.blob(Wanted(DEMO), DIGEST)
+        start = await pulled.blob.read(0, 1000)
+        assert await at.read(DIGEST) == LAYER
+        await blobs.delete(DIGEST)
+        assert start + await rest_of(pulled, len(start)) == LAYER
+    await blobs.close()
 
 
 async def test_a_disk_that_fills_up_on_the_way_cuts_nobody_short_and_nothing_is_kept(tmp_path: Path) -> None:

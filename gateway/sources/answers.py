@@ -29,7 +29,7 @@ _CRUMBS = 64  # so many pieces in a row the loop takes without letting anybody e
 _LEAST_PIECE_BYTES = 128  # on average; each piece costs the loop as much as a large one
 _GRACE_PIECES = 2_000
 _VALIDATOR = re.compile(r"[ -~]{1,1024}")  # what may be sent back as it came
-_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,18}", re.ASCII)
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.ASCII)
 

@@ -15,7 +15,7 @@ from cachetools import LRUCache
 from gateway.oci.digest import Digest
 from gateway.store.blobs import WITHHELD_BYTES, OpenBlob, TransferBroken
 from gateway.store.conditions import Condition, Conditions
-from gateway.store.disk import on_disk, read_at
+from gateway.store.disk import duplicate, on_disk, read_at
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +89,7 @@ class Checks:
     def _begin(self, digest: Digest, file: FileIO, status: os.stat_result) -> asyncio.Task[bool]:
         """Each file is hashed once, whoever opens it meanwhile, and to the end, whoever leaves."""
         key = _file(digest, status)
-        check = asyncio.create_task(self._check(digest, FileIO(os.dup(file.fileno()))))
+        check = asyncio.create_task(self._check(digest, FileIO(duplicate(file.fileno()))))
         self._running[key] = check
         check.add_done_callback(partial(self._end, key))
         return check

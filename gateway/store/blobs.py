@@ -31,6 +31,10 @@ class TransferBroken(StorageFailed):
     """Whoever writes the blob that is read along has gone, or writes no more; a part of it was read."""
 
 
+class BlobGone(TransferBroken):
+    """It was here, whole and verified, and is no more: what was read of it may be completed."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class StoredBlob:
     """A blob as it lies on the disk; times are seconds since the epoch.

@@ -129,11 +129,15 @@ class Catalog:
 
     async def keep(self, name: str, row: TagRow, kept: KeptManifest, replaces: Digest | None = None) -> None:
         """Keep a pull whole: blobs, manifest, edges, rights, the name asked for, and the tag last."""
-        await self._write(writes.keep, name, row, kept, replaces)
+        await self._rows.run(
+            lambda engines: self._run_write(engines, writes.keep, name, row, kept, replaces), kept.size_bytes
+        )
 
     async def keep_untagged(self, row: TagRow, kept: KeptManifest) -> None:
         """Keep what ``row`` would name for those who ask by digest; the tag stays what it is."""
-        await self._write(writes.keep_untagged, row, kept)
+        await self._rows.run(
+            lambda engines: self._run_write(engines, writes.keep_untagged, row, kept), kept.size_bytes
+        )
 
     async def keep_tag(self, name: str, row: TagRow, replaces: Digest | None = None) -> None:
         """Keep another tag of a manifest that is held already.

@@ -34,6 +34,19 @@ async def in_thread(
     return running.result()
 
 
+async def looked_at(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+    """Run what only reads, for however long: whoever is cancelled leaves the thread to itself."""
+    return await to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
+
+
+def duplicate(fd: int) -> int:
+    """The same open file once more, for whoever may go on with it longer; raise StorageFailed."""
+    try:
+        return os.dup(fd)
+    except OSError as error:
+        raise StorageFailed(f"no more files can be opened: {error.strerror}") from error
+
+
 async def settled(running: asyncio.Future[T]) -> None:
     """Wait until it is done, however often whoever waits is cancelled; then raise that."""
     cancelled: asyncio.CancelledError | None = None

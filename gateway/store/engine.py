@@ -87,7 +87,7 @@ class Engines:
         """Whether reads see all rows there are."""
         return True
 
-    async def run(self, write: Callable[["Engines"], T]) -> T:
+    async def run(self, write: Callable[["Engines"], T], _size_bytes: int = 0) -> T:
         """Have ``write`` done on this database, in a thread."""
         return await self.write_turns.run(write, self)
 

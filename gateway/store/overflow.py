@@ -4,7 +4,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, Final
 
 import structlog
@@ -13,6 +13,7 @@ from cachetools import LRUCache
 
 from gateway.oci.digest import Digest
 from gateway.store.blobs import (
+    BlobGone,
     BlobStore,
     BlobWriter,
     DigestMismatch,
@@ -20,19 +21,15 @@ from gateway.store.blobs import (
     StorageFailed,
     StorageFull,
     check_digest,
-    check_size,
 )
 from gateway.store.conditions import Condition, Conditions
-from gateway.store.pieces import Pieces
+from gateway.store.in_memory import LARGEST_BYTES, TOO_LARGE, InMemory, Room
 
 log = structlog.get_logger(__name__)
 
 MEMORY_BYTES: Final = 64 << 20  # of what is held, and as much again of what is on its way
-LARGEST_BYTES: Final = 32 << 20  # a chart, an index; what is larger passes through
-_TOO_LARGE: Final = f"the disk takes nothing, and memory nothing larger than {LARGEST_BYTES >> 20} MiB"
 _PROBE_SECONDS: Final = 2.0
 _PROBE: Final = bytes(256 << 10)
-_HASHED_ON_THE_LOOP_BYTES: Final = 256 << 10
 
 
 def always() -> bool:
@@ -59,7 +56,7 @@ class OverflowBlobs:
         self._may_write = may_write
         self._sleep = sleep
         self._held: LRUCache[Digest, bytes] = LRUCache(MEMORY_BYTES, getsizeof=len)
-        self._room = _Room(MEMORY_BYTES)
+        self._room = Room(MEMORY_BYTES)
         self._recovery: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -69,8 +66,8 @@ class OverflowBlobs:
         if self._recovery is None and not self._may_write():
             self._begin(StorageFull("what is left of the disk is for the catalog"))
         if self._recovery is not None and expected is not None and (limit_bytes or 0) > LARGEST_BYTES:
-            raise StorageFull(_TOO_LARGE)
-        memory = _InMemory(expected, limit_bytes, self._room)
+            raise StorageFull(TOO_LARGE)
+        memory = InMemory(expected, limit_bytes, self._room)
         if self._recovery is None:
             writer = _Writer(memory, self._disk.create(expected, limit_bytes, owner), self._begin)
         else:
@@ -91,7 +88,11 @@ class OverflowBlobs:
 
     async def open(self, digest: Digest) -> OpenBlob | None:
         content = self._held.get(digest)
-        return await self._disk.open(digest) if content is None else _HeldBlob(content)
+        return await self._disk.open(digest) if content is None else _HeldBlob(self, digest, len(content))
+
+    def held(self, digest: Digest) -> bytes | None:
+        """What is in memory just now: what is newer takes its place, or the disk has it by now."""
+        return self._held.get(digest)
 
     async def follow(self, digest: Digest, size_bytes: int, owner: str = "") -> OpenBlob | None:
         return await self._disk.follow(digest, size_bytes, owner)
@@ -151,27 +152,12 @@ class OverflowBlobs:
             self._held.pop(digest, None)
 
 
-@dataclass(slots=True)
-class _Room:
-    """What blobs on their way may take of memory, all together."""
-
-    free_bytes: int
-
-    def take(self, size_bytes: int) -> None:
-        if size_bytes > self.free_bytes:
-            raise StorageFull("the disk takes nothing, and there is no room in memory")
-        self.free_bytes -= size_bytes
-
-    def free(self, size_bytes: int) -> None:
-        self.free_bytes += size_bytes
-
-
 class _Writer:
     """Writes to the disk, and in memory from where the disk refuses."""
 
     def __init__(
         self,
-        memory: "_InMemory",
+        memory: InMemory,
         entering: AbstractAsyncContextManager[BlobWriter] | None,
         refused: Callable[[StorageFailed], None],
     ) -> None:
@@ -232,11 +218,9 @@ class _Writer:
                 await self._leave(None)
             except StorageFailed as error:
                 self._refused(error)
-                content = await to_thread.run_sync(spare.read)
-                if not content and self.size:
+                if not await self._memory.take_in(self.size, partial(to_thread.run_sync, spare.read)):
                     raise
                 self._file = None
-                await self._memory.write(content)
                 return False
         return True
 
@@ -258,7 +242,7 @@ class _Writer:
         self._refused(error)
         if file.size > LARGEST_BYTES:
             raise error
-        await self._memory.write(await file.written(0, file.size))
+        await self._memory.take_in(file.size, partial(file.written, 0, file.size))
         self._file = None
         await self._leave(error)
         return self._memory.size
@@ -275,56 +259,25 @@ class _Writer:
             await entered.__aexit__(type(error), error, error.__traceback__)
 
 
-class _InMemory:
-    """A blob on its way, in memory: hashed as it comes."""
-
-    def __init__(self, expected: Digest | None, limit_bytes: int | None, room: _Room) -> None:
-        self._algorithm = "sha256" if expected is None else expected.algorithm
-        self._hasher = Digest(self._algorithm, "").hasher()
-        self._limit_bytes = limit_bytes
-        self._room = room
-        self._pieces = Pieces()
-
-    @property
-    def digest(self) -> Digest:
-        return Digest(self._algorithm, self._hasher.hexdigest())
-
-    @property
-    def size(self) -> int:
-        return self._pieces.size
-
-    async def write(self, content: bytes) -> None:
-        size = self.size + len(content)
-        check_size(size, self._limit_bytes)
-        if size > LARGEST_BYTES:
-            raise StorageFull(_TOO_LARGE)
-        self._room.take(len(content))
-        self._pieces.append(content)
-        if len(content) <= _HASHED_ON_THE_LOOP_BYTES:
-            self._hasher.update(content)
-        else:
-            await to_thread.run_sync(self._hasher.update, content)
-
-    async def reread(self) -> BinaryIO:
-        return io.BytesIO(await self.content())
-
-    async def written(self, offset: int, length: int) -> bytes:
-        return self._pieces.part(offset, offset + length)
-
-    async def content(self) -> bytes:
-        return await to_thread.run_sync(self._pieces.part, 0, self.size)
-
-
 class _HeldBlob:
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    """Keeps nothing in memory: those who read slowly are as many as they like."""
 
-    @property
-    def size(self) -> int:
-        return len(self._content)
+    def __init__(self, blobs: OverflowBlobs, digest: Digest, size_bytes: int) -> None:
+        self._blobs = blobs
+        self._digest = digest
+        self._on_disk: OpenBlob | None = None
+        self.size = size_bytes
 
     async def read(self, offset: int, length: int) -> bytes:
-        return self._content[offset : offset + length]
+        content = self._blobs.held(self._digest)
+        if content is not None:
+            return content[offset : offset + length]
+        if self._on_disk is None:
+            self._on_disk = await self._blobs.open(self._digest)
+        if self._on_disk is None:
+            raise BlobGone(f"{self._digest} was in memory, and is no more")
+        return await self._on_disk.read(offset, length)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        if self._on_disk is not None:
+            self._on_disk.close()

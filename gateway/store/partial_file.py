@@ -17,6 +17,7 @@ from typing import BinaryIO, Final, Self
 from gateway.oci.digest import Digest
 from gateway.store.blobs import StorageFailed, TransferBroken, check_size
 from gateway.store.disk import (
+    duplicate,
     is_at,
     make_folders,
     on_disk,
@@ -129,7 +130,7 @@ class PartialFile:
             raise TransferBroken("the blob is no longer being written")
         recent = self._in_memory(in_file, max(stop, in_file))
         wanted = min(stop, in_file) - offset
-        fd = os.dup(self._fd)  # the writer may leave meanwhile
+        fd = duplicate(self._fd)  # the writer may leave meanwhile
         try:
             content = await read_at(fd, offset, wanted)
         finally:

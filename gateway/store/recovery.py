@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 SHOWN_SECONDS: Final = 86_400.0
 _CHECK_SECONDS: Final = 1.0  # 1 GB, where it is in memory; what is left is read when it is copied
+_THOROUGH_SECONDS: Final = 15.0  # a sound one that is large must not be lost to a wrong report
 _KEPT_ASIDE: Final = 3
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 _EMPTY_BYTES: Final = 1  # SQLite takes such a file for an empty one
@@ -135,7 +136,9 @@ def _loss(files: CatalogFiles, *, is_reported: bool) -> str | None:
 
 def _damage(catalog: Path, *, is_reported: bool) -> str | None:
     try:
-        return find_damage(catalog, "integrity_check" if is_reported else "quick_check", _CHECK_SECONDS)
+        if is_reported:
+            return find_damage(catalog, "integrity_check", _THOROUGH_SECONDS)
+        return find_damage(catalog, "quick_check", _CHECK_SECONDS)
     except CheckUnfinished:
         if is_reported:
             return "damage was met, and it is too large to be read through at once"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
@@ -10,6 +10,8 @@ from gateway.oci.manifest import Manifest, ParsedManifest
 from gateway.oci.target import Target
 
 RightKey: TypeAlias = tuple[Target, str, Digest]  # target, variant, content
+
+_EDGE_BYTES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class KeptManifest:
     manifest: Manifest
     parsed: ParsedManifest
     sizes: Mapping[Digest, int]
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes of memory: its text twice, and what was made of it."""
+        return 2 * len(self.manifest.content) + _EDGE_BYTES * len(self.parsed.edges)
 
 
 @dataclass(frozen=True, slots=True)

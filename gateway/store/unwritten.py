@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 MEMORY_BYTES: Final = 32 << 20
 _MOST_WAITING: Final = 20_000
+_MOST_WAITING_BYTES: Final = 64 << 20  # of what the rows were made of, which many of them may share
 _PAUSE_SECONDS: Final = 2.0
 _CLOSING_SECONDS: Final = 2.0  # the server gives all of the ending five
 
@@ -48,6 +49,7 @@ class Unwritten:
         self._sleep = sleep
         self._memory: Engines | None = None
         self._waiting: deque[Callable[[], object]] = deque()
+        self._waiting_bytes = 0  # since they began to wait
         self._recovery: asyncio.Task[None] | None = None
 
     async def ask(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
@@ -68,16 +70,19 @@ class Unwritten:
     async def tell(self, command: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         return await self.run(lambda engines: engines.write(command, *arguments))
 
-    async def run(self, write: Callable[[Engines], T]) -> T:
-        """Have ``write`` done on the catalog, or in memory and on the catalog later; it runs in a thread."""
+    async def run(self, write: Callable[[Engines], T], size_bytes: int = 0) -> T:
+        """Have ``write`` done on the catalog, or in memory and on the catalog later; it runs in a thread.
+
+        ``size_bytes`` is about what it keeps in memory while it waits.
+        """
         if self._waiting:
-            return await self._note(write, _Known())
+            return await self._note(write, _Known(), size_bytes)
         try:
             return await self._engines.write_turns.run(self._unless_waiting, write)
         except StorageFailed as error:
             if not is_refusal(error):
                 raise
-            return await self._note(write, error)
+            return await self._note(write, error, size_bytes)
 
     async def close(self) -> None:
         """Try once more to write down what waits."""
@@ -109,9 +114,11 @@ class Unwritten:
             raise _Known
         return write(self._engines)
 
-    async def _note(self, write: Callable[[Engines], T], error: StorageFailed) -> T:
-        if len(self._waiting) >= _MOST_WAITING:
+    async def _note(self, write: Callable[[Engines], T], error: StorageFailed, size_bytes: int) -> T:
+        waiting_bytes = size_bytes + (self._waiting_bytes if self._waiting else 0)
+        if len(self._waiting) >= _MOST_WAITING or waiting_bytes > _MOST_WAITING_BYTES:
             raise error
+        self._waiting_bytes = waiting_bytes
         if self._conditions is not None:
             self._conditions.begin(Condition.CATALOG_UNWRITABLE, _reason(error))
         memory, is_first = self._opened(), not self._waiting

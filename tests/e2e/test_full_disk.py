@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from gateway.oci.digest import Digest
-from gateway.store.overflow import LARGEST_BYTES
+from gateway.store.in_memory import LARGEST_BYTES
 from tests.conftest import missing
 from tests.e2e.gateway_process import Server, Site, eventually
 from tests.e2e.streams import Stream

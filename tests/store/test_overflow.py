@@ -9,7 +9,8 @@ from gateway.oci.digest import Digest
 from gateway.store.blobs import DigestMismatch, StorageFull, TooLarge, keep_bytes, read_whole
 from gateway.store.blobs_directory import DirectoryBlobs
 from gateway.store.conditions import Condition, Conditions
-from gateway.store.overflow import LARGEST_BYTES, MEMORY_BYTES, OverflowBlobs
+from gateway.store.in_memory import LARGEST_BYTES
+from gateway.store.overflow import MEMORY_BYTES, OverflowBlobs
 from tests.fakes.full_disk import FullDisk
 from tests.pull_house import until
 

@@ -128,6 +128,23 @@ async def test_memory_is_bounded(at: House) -> None:
     await at.recover()
 
 
+async def test_what_waits_is_bounded_by_what_it_keeps_in_memory(at: House) -> None:
+    """Many rows may share one place in the memory's catalog, and bring each their own copy."""
+
+    def write(engines: Engines) -> None:
+        """Nothing."""
+
+    at.refuse()
+    await at.keep(NEW)
+    await at.rows.run(write, 63 << 20)
+    with pytest.raises(StorageFailed):
+        await at.rows.run(write, 2 << 20)
+    await at.recover()
+    at.refuse()
+    await at.keep(sample("3.0.0", kept_at=3000.0))
+    await at.rows.run(write, 63 << 20)
+
+
 async def test_one_that_can_never_be_written_keeps_no_other_from_it(at: House) -> None:
     def wrong(_connection: Connection) -> None:
         raise ValueError
