@@ -31,6 +31,7 @@ from gateway.oci.media_types import OCI_MANIFEST
 from gateway.oci.target import Target
 from gateway.rule_revisions import InForce
 from gateway.rules.model import RuleSet
+from gateway.rules.route import Route
 from gateway.serve import tune_interpreter
 from gateway.settings import Settings
 from gateway.store import catalog_writes
@@ -114,6 +115,10 @@ def _described(blobs: Path, media_type: str, content: bytes) -> dict[str, object
     return {"mediaType": media_type, "digest": str(digest), "size": len(content)}
 
 
+async def _anywhere(_route: Route, _origin: str) -> bool:
+    return True
+
+
 class _AllThere(HeldUpstream):
     """Says yes at once: what upstreams take to answer is theirs."""
 
@@ -126,7 +131,8 @@ async def _measure(folder: Path) -> dict[str, tuple[float, ...]]:
     data_dir.prepare()
     gateway = compose(Settings(data_dir=folder), data_dir, InForce(RuleSet()))
     collecting = replace(
-        collector(gateway), upstream=_AllThere(gateway.storage.catalog, gateway.storage.disk, {}, RuleSet)
+        collector(gateway),
+        upstream=_AllThere(gateway.storage.catalog, gateway.storage.disk, {}, RuleSet, _anywhere),
     )
     total = await asyncio.to_thread(lambda: sum(blob.size_bytes for blob in gateway.storage.disk.scan()))
     used = (await collecting.collect(Order(is_dry=True, sweep_seconds=_NEVER))).bytes_before

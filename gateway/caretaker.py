@@ -14,6 +14,7 @@ from gateway.pins import PinDesk
 from gateway.rule_following import Watcher
 from gateway.rules.model import EgressMode
 from gateway.scrub import LOOK_SECONDS, Scrubber, scrub_when_due
+from gateway.sources.still_there import is_still_there
 from gateway.store.backups import COPY_SECONDS
 from gateway.store.fallbacks import RESERVE_SECONDS
 from gateway.store.pins import PinBook
@@ -63,6 +64,7 @@ def collector(gateway: Gateway) -> Collector:
             gateway.storage.disk,
             gateway.sources.by_name,
             lambda: switch.in_force.rule_set,
+            partial(is_still_there, gateway.sources.http),
         ),
         is_offline=is_offline,
         now=time.time,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeAlias
@@ -55,11 +55,13 @@ class HeldUpstream:
         blobs: BlobStore,
         sources: Mapping[SourceName, Source],
         rule_set: Callable[[], RuleSet],
+        is_still_there: Callable[[Route, str], Awaitable[bool]],
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
         self._sources = sources
         self._rule_set = rule_set
+        self._is_still_there = is_still_there
         self._refused: TTLCache[tuple[Target, Digest], None] = TTLCache(_REMEMBERED, _REFUSED_SECONDS)
         self._routes: LRUCache[Target, Sequence[Route]] = LRUCache(_REMEMBERED)
         self._given_up: set[_Place] = set()
@@ -137,16 +139,17 @@ class HeldUpstream:
         """As the archive of its tag in the index; else as a blob, where what names it came from there."""
         if source.name is SourceName.HELM:
             row = next((row for row in held.rows if row.variant == held.route.variant.value), None)
-            return row is not None and await self._lists(source, held, row.tag)
+            return row is not None and await self._lists(source, held, row)
         named = await self._catalog.find_named(held.route.target, held.digest)
         given = next((one for one in named if one.source == source.name.value), None)
         return given is not None and await source.has_blob(held.route, given.descriptor)
 
-    async def _lists(self, source: Source, held: _Held, tag: str) -> bool:
-        found = await source.find(held.route, tag)
+    async def _lists(self, source: Source, held: _Held, row: TagRow) -> bool:
+        """An index may go on naming what is gone: so the archive is asked for too, where it came from."""
+        found = await source.find(held.route, row.tag)
         if found.failure is not None:  # it speaks from memory
             raise found.failure
-        return found.upstream_digest == held.digest
+        return found.upstream_digest == held.digest and await self._is_still_there(held.route, row.origin)
 
     async def _leading_to(self, target: Target) -> Sequence[Route]:
         """The ways to a target that differ in what is asked of whom, under any name that led there."""

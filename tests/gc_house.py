@@ -11,6 +11,7 @@ from gateway.held_upstream import HeldUpstream
 from gateway.oci.digest import Digest
 from gateway.oci.target import Target
 from gateway.rules.model import SourceName
+from gateway.rules.route import Route
 from gateway.store.blobs_directory import DirectoryBlobs
 from gateway.store.engine import open_sqlite
 from gateway.store.pins import Pin, PinBook
@@ -21,6 +22,10 @@ DAY = 24 * 3600.0
 NOW = Order(quota_bytes=1, grace_seconds=0, wait_seconds=0)  # everything that may go, and at once
 
 
+async def anywhere(_route: Route, _origin: str) -> bool:
+    return True
+
+
 def collector_of(at: Ruled, *, offline: str = "", now: Callable[[], float] = time.time) -> Collector:
     sources = {SourceName.HELM: at.upstreams}
     catalog = at.folder / "catalog.sqlite3" if at.database is None else None
@@ -28,7 +33,7 @@ def collector_of(at: Ruled, *, offline: str = "", now: Callable[[], float] = tim
         place=Place(root=at.folder, blobs=at.folder / "blobs", catalog=catalog, database="the catalog"),
         blobs=at.blobs,
         catalog=at.catalog,
-        upstream=HeldUpstream(at.catalog, at.blobs, sources, lambda: at.rule_set),
+        upstream=HeldUpstream(at.catalog, at.blobs, sources, lambda: at.rule_set, anywhere),
         is_offline=lambda: bool(offline),
         now=now,
     )

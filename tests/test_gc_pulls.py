@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from tests.fakes.chart_proxy import FakeChartProxy
 from tests.fakes.charts import make_chart, repository_of
 from tests.fakes.helm_repo import HelmRepo
 from tests.fakes.images import OCI, helm_artifact
+from tests.fakes.messages import Answer, Request
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.server import FakeServer
 from tests.gc_house import NOW
@@ -130,6 +131,27 @@ async def test_what_upstream_has_no_more_is_kept_but_by_force(
             assert (await collector(at.gateway).collect(forced)).freed_bytes
             there.server.come_up()
             assert (await at.client.get(path)).status_code == 200
+
+
+class NoHeads(HelmRepo):
+    """A host that offers no HEAD."""
+
+    def answer(self, request: Request) -> Answer:
+        return Answer(405) if request.method == "HEAD" else super().answer(request)
+
+
+@pytest.mark.parametrize("host", [HelmRepo, NoHeads])
+async def test_an_archive_that_is_gone_is_kept_though_its_index_goes_on_naming_it(
+    tmp_path: Path, host: type[HelmRepo]
+) -> None:
+    look = replace(NOW, is_dry=True)
+    with host(FILES) as server:
+        async with composed(tmp_path, f"upstreams:\n{upstream(server.url, kind='helm')}") as at:
+            layer = await layer_of(at)
+            assert [blob.digest for blob in (await collector(at.gateway).collect(look)).evicted] == [layer]
+            server.remove("demo-1.0.0.tgz")
+            report = await collector(at.gateway).collect(NOW)
+            assert (report.evicted, report.kept[Kept.NOT_UPSTREAM]) == ([], 1)
 
 
 async def test_of_a_signed_chart_the_archive_goes_and_its_provenance_and_config_stay(tmp_path: Path) -> None:
