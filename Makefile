@@ -45,7 +45,7 @@ check: setup ## formatting, lint, types, and whether the locks hold what pyproje
 soak: setup ## a long mixed load on a cache too small for it, before failing upstreams; minutes=20
 	$(IN_VENV) -m bench.soak $(or $(minutes),20)
 
-kills: setup ## kill -9 and a full disk at every system call (half an hour), and 200 random kills
+kills: setup ## kill -9 and a full disk at every system call (an hour and more), and 200 random kills
 	CRASH_POINTS=all RANDOM_KILLS=200 $(IN_VENV) -m pytest \
 		tests/e2e/test_kills.py tests/e2e/test_full_at_any_write.py tests/e2e/test_random_kills.py $(ARGS)
 
