@@ -22,7 +22,7 @@ def gently(items: Iterable[T]) -> Iterator[T]:
 
 
 def bytes_used(blobs: Path, catalog: Path | None) -> int:
-    """All files below ``blobs``, and those of the catalog: its own, its log, its copies."""
+    """All files below ``blobs``, and those of the catalog: its own, its logs; not the copies of it."""
     used = sum(gently(_sizes(blobs)))
     if catalog is None:
         return used
