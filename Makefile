@@ -47,7 +47,8 @@ soak: setup ## a long mixed load on a cache too small for it, before failing ups
 
 kills: setup ## kill -9 and a full disk at every system call (an hour and more), and 200 random kills
 	CRASH_POINTS=all RANDOM_KILLS=200 $(IN_VENV) -m pytest \
-		tests/e2e/test_kills.py tests/e2e/test_full_at_any_write.py tests/e2e/test_random_kills.py $(ARGS)
+		tests/e2e/test_kills.py tests/e2e/test_full_at_any_write.py tests/e2e/test_failing_disk.py \
+		tests/e2e/test_random_kills.py $(ARGS)
 
 fuzz: setup ## hostile input for every parser, guided by what it reaches, then whole caches; minutes=10 for each target
 	@$(IN_VENV) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock || { \

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
-_STRIDE: Final = 1 if os.environ.get("CRASH_POINTS") == "all" else 97
+TAKES_ALL: Final = os.environ.get("CRASH_POINTS") == "all"
+_STRIDE: Final = 1 if TAKES_ALL else 97
 
 
 def crash_points() -> Iterator[int]:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 HOST, NAME = "registry.example.test", "team/app"
 IMAGES = [OCI.image(300_000, seed=f"image {number}") for number in range(12)]
 CLIENTS = 6
-RUNS = 6
+RUNS = 4
 _THIRD = "1300K"
 
 

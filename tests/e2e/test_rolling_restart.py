@@ -24,7 +24,7 @@ UPSTREAM = "charts.example.test"
 MANIFEST = f"/v2/{UPSTREAM}/large/manifests/1.0.0"
 LARGE = make_chart("large", "1.0.0", {f"{n}.bin": Random(n).randbytes(2 << 20) for n in range(2)})
 BLOB = f"/v2/{UPSTREAM}/large/blobs/{Digest.of(LARGE)}"
-RESTARTS = 4
+RESTARTS = 3
 CLIENTS = 6
 
 
