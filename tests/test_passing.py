@@ -19,7 +19,7 @@ from gateway.store.overflow import OverflowBlobs
 from tests.blob_house import DIGEST, DOWN, HALF, LAYER, READABLE, WRONG, code_in, rest_of
 from tests.fakes.feeds import Feed, feeding
 from tests.fakes.full_disk import FullDisk
-from tests.pull_house import DEMO
+from tests.pull_house import DEMO, until
 from tests.pull_process import process
 
 pytestmark = [pytest.mark.slow, pytest.mark.anyio]  # many small tests, seconds together
@@ -32,12 +32,17 @@ async def test_a_blob_that_the_disk_does_not_take_at_all_passes_through(tmp_path
         disk.room_bytes = 0
         for _ in range(2):
             pulled = await at.puller.blob(Wanted(DEMO), DIGEST)
-            assert pulled.cache is Cache.MISS
+            assert pulled.cache is not Cache.HIT
             assert await rest_of(pulled) == LAYER
         assert await disk.size(DIGEST) is None
         disk.room_bytes = 1 << 20
-        assert await at.read(DIGEST) == LAYER
-        assert await disk.size(DIGEST) == len(LAYER)
+
+        async def is_kept() -> bool:
+            """Not by who joins a flight that passes it through, and is landing still."""
+            assert await at.read(DIGEST) == LAYER
+            return await disk.size(DIGEST) == len(LAYER)
+
+        await until(is_kept)
 
 
 @pytest.mark.parametrize("is_warm", [True, False])
