@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 from anyio import to_thread
+from cachetools import LRUCache
 
 from gateway.flights import Flights, Locks
 from gateway.helm.index import ChartEntries
@@ -34,6 +35,7 @@ from gateway.sources.index_reader import (
 
 log = structlog.get_logger(__name__)
 
+_FORCED = 10_000  # indexes that were asked for out of turn
 _HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<?xml")
 _ALL: frozenset[str] = frozenset()
 
@@ -92,6 +94,7 @@ class HelmIndexes:
         self._max_index_bytes = max_index_bytes
         self._flights: Flights[LoadedIndex] = Flights("index", locks, until_seen=self._until_shelved)
         self._keeping: Flights[None] = Flights()
+        self._forced_at: LRUCache[str, float] = LRUCache(_FORCED)
         self._latest: dict[str, LoadedIndex] = {}  # fetched, and not on the shelf yet
         self._reader = IndexReader(shelf)
 
@@ -130,9 +133,13 @@ class HelmIndexes:
         url = self._key(route)
         held = await self._held(url)
         now = self._now()
-        if held is not None and 0 <= now - held.shelved.forced_at < route.policy.missing_for_seconds:
-            return None
         if held is not None:
+            forced_at = max(held.shelved.forced_at, self._forced_at.get(url, 0.0))
+            if 0 <= now - forced_at < route.policy.missing_for_seconds:
+                return None
+            self._forced_at[url] = (
+                now  # at once: who has read the row before it is written asks no second time
+            )
             await self._note_forced(held.shelved, now)
         return await self.chart(route, versions, Ask.NOW)
 

@@ -45,11 +45,14 @@ def main() -> int:
     asked = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     asked.add_argument("names", nargs="*", choices=[*TARGETS, []], metavar="NAME", help=", ".join(TARGETS))
     asked.add_argument("--seconds", type=int, default=600, help="for each target")
+    asked.add_argument("--runs", type=int, help="the same so many inputs each time, of nothing learnt before")
     given = asked.parse_args()
     print(f"{'target':13}{'time':>8}{'tried':>10}{'covered':>9}{'corpus':>8}")
     broken = False
     for name in given.names or TARGETS:
-        run = fuzz(TARGETS[name], given.seconds, corpus_folder() / name)
+        with tempfile.TemporaryDirectory() as nothing_learnt:
+            place = corpus_folder() / name if given.runs is None else Path(nothing_learnt)
+            run = fuzz(TARGETS[name], given.seconds, place, given.runs)
         print(run, flush=True)
         if run.told:
             broken = True
@@ -63,7 +66,8 @@ def corpus_folder() -> Path:
     return Path(cache, "chart-gateway", "fuzz")
 
 
-def fuzz(target: Target, seconds: int, folder: Path) -> Run:
+def fuzz(target: Target, seconds: int, folder: Path, runs: int | None = None) -> Run:
+    repeatable = () if runs is None else (f"-runs={runs}", "-seed=1")
     corpus, findings = folder / "corpus", folder / "findings"
     for place in (corpus, findings):
         place.mkdir(parents=True, exist_ok=True)
@@ -77,6 +81,7 @@ def fuzz(target: Target, seconds: int, folder: Path) -> Run:
             [
                 *(sys.executable, "-m", "tests.fuzz.one", target.name, str(corpus), str(seeds)),
                 *(f"-max_total_time={seconds}", f"-max_len={target.max_bytes}", f"-dict={words}"),
+                *repeatable,
                 *(f"-timeout={_SECONDS_FOR_ONE_INPUT}", f"-rss_limit_mb={_MOST_MEMORY_MIB}"),
                 *(f"-artifact_prefix={findings}/", "-print_final_stats=1"),
             ],
@@ -84,6 +89,7 @@ def fuzz(target: Target, seconds: int, folder: Path) -> Run:
             check=False,
             text=True,
             errors="replace",
+            env={**os.environ, "PYTHONHASHSEED": "0"},
         )
     output = done.stdout + done.stderr
     last = _DONE.search(output)

@@ -4,6 +4,7 @@ import ipaddress
 import json
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 
 import httpx
 
@@ -110,10 +111,8 @@ def check_postgres_url(data: bytes) -> None:
         password = text.rpartition("@")[0].rpartition(":")[2]
         assert len(password) < 12 or password not in str(error)
         return
-    shown = str(url) + repr(url)
-    if url.password and len(url.password) > 8 and url.password not in (url.username or "") + url.database:
-        assert url.password not in str(url)
-        assert f"password={url.password!r}" not in shown
+    other = replace(url, password="another one")
+    assert (str(other), repr(other)) == (str(url), repr(url))
     assert 1 <= (url.port or 1) <= 65535
 
 
