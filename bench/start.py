@@ -1,8 +1,6 @@
 """From the start of the process to its first answer, and what a worker holds when it has nothing to do."""
 
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,20 +12,10 @@ from bench.figures import AtMost, Figure
 from bench.gateways import running
 from bench.memory import resident_megabytes
 from gateway.oci.digest import Digest
+from tests.store.damaging import write_much_and_die
 
 ROUNDS = 7
 BLOBS = 10_000
-_KILLED = """
-import os, signal, sqlite3, sys
-
-catalog = sqlite3.connect(sys.argv[1])
-catalog.execute("PRAGMA wal_autocheckpoint=0")
-for step in range(40):
-    with catalog:
-        rows = ((f"{step}-{number}.example/" + "x" * 200, 0.0) for number in range(3000))
-        catalog.executemany("INSERT INTO private_targets VALUES (?, ?)", rows)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 
 def run() -> Sequence[Figure]:
@@ -64,7 +52,7 @@ def _start_after_kill(data_dir: Path) -> float:
     catalog = data_dir / "catalog.sqlite3"
     with closing(sqlite3.connect(catalog)) as connection, connection:
         connection.execute("DELETE FROM private_targets")
-    subprocess.run([sys.executable, "-c", _KILLED, str(catalog)], check=False)
+    write_much_and_die(catalog)
     return _start(data_dir)[0]
 
 

@@ -305,9 +305,9 @@ async def test_a_quota_that_cannot_be_kept_is_a_condition_until_it_can(tmp_path:
         await pull_all(at)
         conditions = Conditions(lambda: 0.0)
         await collect_on_schedule(collector_of(at, offline="yes"), conditions, 1)
-        assert conditions.is_on(Condition.OVER_QUOTA)
+        assert Condition.OVER_QUOTA in conditions.told()
         await collect_on_schedule(collector_of(at), conditions, quota_that_leaves(at, 1))
-        assert not conditions.is_on(Condition.OVER_QUOTA)
+        assert Condition.OVER_QUOTA not in conditions.told()
 
 
 async def test_on_schedule_a_quota_is_kept_for_what_was_used_an_hour_ago(tmp_path: Path) -> None:

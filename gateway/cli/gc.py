@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import click
 from rich.console import Console
@@ -14,14 +13,13 @@ from rich.filesize import decimal
 
 from gateway.app import Gateway
 from gateway.caretaker import collector
-from gateway.cli.options import as_json, open_gateway, with_settings
+from gateway.cli.options import as_json, as_size, open_gateway, with_settings
+from gateway.cli.shown import iso_time, minute, short_digest
 from gateway.collected import WAIT_SECONDS, Kept, Order, Report
 from gateway.rules.quantities import DURATION_EXPECTED, parse_duration
 from gateway.settings import Settings
-from gateway.settings_values import parse_size
 from gateway.store.blobs import StoredBlob
 
-_SHORT_DIGEST = len("sha256:") + 12
 _MEANS: Mapping[Kept, str] = {
     Kept.RECENT: "used or written within the grace",
     Kept.PINNED: "pinned",
@@ -39,13 +37,6 @@ class Listed:
     names: Sequence[str]
 
 
-def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_size(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 def _duration(_context: click.Context, _option: click.Parameter, text: str) -> float:
     try:
         return parse_duration(text)
@@ -55,7 +46,7 @@ def _duration(_context: click.Context, _option: click.Parameter, text: str) -> f
 
 @click.command("gc")
 @click.option("--dry-run", "is_dry", is_flag=True, help="tell what would be done, and do nothing")
-@click.option("--max-size", "quota_bytes", metavar="SIZE", callback=_size, help="instead of MAX_CACHE_SIZE")
+@click.option("--max-size", "quota_bytes", metavar="SIZE", callback=as_size, help="instead of MAX_CACHE_SIZE")
 @click.option(
     "--grace",
     "grace_seconds",
@@ -146,9 +137,9 @@ def _remarks(order: Order, report: Report) -> Iterator[str]:
 
 def _line(listed: Listed) -> str:
     blob = listed.blob
-    used = datetime.fromtimestamp(blob.used_at, UTC).strftime("%Y-%m-%d %H:%M")
     names = ", ".join(listed.names) or "(named by nothing)"
-    return f"{names}  {str(blob.digest)[:_SHORT_DIGEST]}  {decimal(blob.size_bytes)}  last used {used} UTC"
+    size, used = decimal(blob.size_bytes), minute(blob.used_at)
+    return f"{names}  {short_digest(blob.digest)}  {size}  last used {used} UTC"
 
 
 def _facts(
@@ -176,5 +167,5 @@ def _fact(listed: Listed) -> dict[str, object]:
         "names": list(listed.names),
         "digest": str(blob.digest),
         "size_bytes": blob.size_bytes,
-        "used_at": datetime.fromtimestamp(blob.used_at, UTC).isoformat(timespec="seconds"),
+        "used_at": iso_time(blob.used_at),
     }

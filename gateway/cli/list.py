@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
 
 import click
 from rich.console import Console
@@ -10,11 +9,10 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from gateway.cli.options import as_json, open_gateway, with_settings
+from gateway.cli.shown import iso_time, minute, short_digest
 from gateway.rules.route import PLAIN
 from gateway.settings import Settings
 from gateway.store.rows import HeldRow
-
-_SHORT_DIGEST = len("sha256:") + 12
 
 
 @click.command("list")
@@ -54,13 +52,9 @@ def _facts(held: HeldRow) -> dict[str, object]:
         "size_bytes": held.size_bytes,
         "source": held.row.source,
         "origin": held.row.origin,
-        "kept_at": _time(held.row.kept_at),
-        "confirmed_at": _time(held.row.confirmed_at),
+        "kept_at": iso_time(held.row.kept_at),
+        "confirmed_at": iso_time(held.row.confirmed_at),
     }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def held_table(held: list[HeldRow]) -> Table:
@@ -69,8 +63,8 @@ def held_table(held: list[HeldRow]) -> Table:
     table.columns[0].overflow = table.columns[5].overflow = "fold"
     for one in held:
         row = one.row
-        kept = datetime.fromtimestamp(row.kept_at, UTC).strftime("%Y-%m-%d %H:%M")
-        digest = str(row.digest)[:_SHORT_DIGEST]
         tag = row.tag if row.variant == PLAIN.value else f"{row.tag} ({row.variant})"
-        table.add_row(one.name, tag, decimal(one.size_bytes), kept, row.source, digest)
+        table.add_row(
+            one.name, tag, decimal(one.size_bytes), minute(row.kept_at), row.source, short_digest(row.digest)
+        )
     return table

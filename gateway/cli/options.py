@@ -16,7 +16,7 @@ from gateway.app import Gateway, compose, rule_desk
 from gateway.logs import configure_logs
 from gateway.rule_revisions import InForce
 from gateway.settings import SETTINGS, Settings, SettingsError, load_settings
-from gateway.settings_values import LogLevel
+from gateway.settings_values import LogLevel, parse_size
 from gateway.sources.http import Observer, unobserved
 from gateway.store.data_dir import DataDir
 
@@ -64,6 +64,14 @@ def _as_written(value: object) -> str:
 def as_json(function: Callable[P, R]) -> Callable[P, R]:
     """``--json``: facts for programs, one JSON value on standard output."""
     return click.option("--json", "is_json", is_flag=True, help="print JSON")(function)
+
+
+def as_size(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    """The value of an option that is a size, in bytes; None where it is not given."""
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @contextmanager

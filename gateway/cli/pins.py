@@ -4,12 +4,12 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 
 import click
 
 from gateway.caretaker import pin_desk
 from gateway.cli.options import as_json, open_gateway, with_settings
+from gateway.cli.shown import iso_time
 from gateway.oci.location import Location, parse_location
 from gateway.pins import PinDesk
 from gateway.settings import Settings
@@ -73,7 +73,7 @@ def _list(pins: Sequence[Pin], *, is_json: bool) -> None:
         click.echo(json.dumps([_facts(one) for one in pins], indent=2))
         return
     for one in pins:
-        click.echo(f"{_reference(one)}\t{one.target}\t{_time(one.made_at)}")
+        click.echo(f"{_reference(one)}\t{one.target}\t{iso_time(one.made_at)}")
     if not pins:
         click.echo("nothing is pinned", err=True)
 
@@ -83,13 +83,9 @@ def _facts(pin: Pin) -> dict[str, object]:
         "name": pin.name,
         "reference": pin.reference,
         "target": str(pin.target),
-        "made_at": _time(pin.made_at),
+        "made_at": iso_time(pin.made_at),
     }
 
 
 def _reference(pin: Pin) -> str:
     return f"{pin.name}{'@' if ':' in pin.reference else ':'}{pin.reference}"
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -7,7 +7,6 @@ import pwd
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 
 import click
 from rich.console import Console
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from gateway.app import rule_desk
 from gateway.cli.options import as_json, leaving_no_folder, with_settings
+from gateway.cli.shown import iso_time, minute
 from gateway.logs import configure_logs
 from gateway.rule_revisions import RuleDesk, RulesFileError
 from gateway.settings import Settings
@@ -144,7 +144,7 @@ def history_table(heads: Sequence[RevisionHead], newest: int) -> Table:
         column.overflow = "fold"
     for head in heads:
         number, state, origin, author, _made, _size, comment = _cells(head, newest)
-        made = datetime.fromtimestamp(head.made_at, UTC).strftime("%Y-%m-%d %H:%M")
+        made = minute(head.made_at)
         table.add_row(number, state, origin, _plain(author), made, decimal(head.size_bytes), _plain(comment))
     return table
 
@@ -160,7 +160,7 @@ def _cells(head: RevisionHead, newest: int) -> Sequence[str]:
         "in force" if head.number == newest else "",
         head.origin.value,
         _printable(head.author),
-        _time(head),
+        iso_time(head.made_at),
         str(head.size_bytes),
         _printable(head.comment),
     )
@@ -171,17 +171,13 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _time(head: RevisionHead) -> str:
-    return datetime.fromtimestamp(head.made_at, UTC).isoformat(timespec="seconds")
-
-
 def _facts(head: RevisionHead, newest: int) -> dict[str, object]:
     return {
         "number": head.number,
         "is_in_force": head.number == newest,
         "origin": head.origin.value,
         "author": head.author,
-        "made_at": _time(head),
+        "made_at": iso_time(head.made_at),
         "size_bytes": head.size_bytes,
         "digest": str(head.digest),
         "comment": head.comment,

@@ -13,24 +13,25 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gateway.caretaker import scrubber
-from gateway.cli.options import as_json, open_gateway, with_settings
+from gateway.cli.options import as_json, as_size, open_gateway, with_settings
 from gateway.scrub import Scrubbed, Tell
 from gateway.settings import Settings
-from gateway.settings_values import parse_size
 
 
 @click.command("scrub")
-@click.option("--rate", metavar="SIZE", help="hash at most so much in a second, such as 100M")
+@click.option(
+    "--rate", metavar="SIZE", callback=as_size, help="hash at most so much in a second, such as 100M"
+)
 @click.option("--fetch-missing", is_flag=True, help="fetch what was evicted, or got lost, again too")
 @as_json
 @with_settings
-def command(settings: Settings, rate: str | None, fetch_missing: bool, is_json: bool) -> None:
+def command(settings: Settings, rate: int | None, fetch_missing: bool, is_json: bool) -> None:
     """Hash all that is stored; put what is damaged into quarantine, and fetch it again.
 
     Runs beside a server. Exits with 1 where something that is needed stays damaged.
     """
     with _shown(Console(stderr=True)) as tell:
-        scrubbed = asyncio.run(_scrub(settings, _rate(rate), tell, fetches_missing=fetch_missing))
+        scrubbed = asyncio.run(_scrub(settings, rate, tell, fetches_missing=fetch_missing))
     if is_json:
         click.echo(json.dumps(asdict(scrubbed), indent=2))
     else:
@@ -41,13 +42,6 @@ def command(settings: Settings, rate: str | None, fetch_missing: bool, is_json: 
 async def _scrub(settings: Settings, rate: int | None, tell: Tell, *, fetches_missing: bool) -> Scrubbed:
     async with open_gateway(settings) as gateway:
         return await scrubber(gateway).scrub(rate, tell, fetches_missing=fetches_missing)
-
-
-def _rate(text: str | None) -> int | None:
-    try:
-        return None if text is None else parse_size(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--rate") from None
 
 
 @contextmanager

@@ -64,9 +64,6 @@ class Conditions:
         if trouble is not None:
             log.warning("trouble_over", condition=condition.value, lasted_seconds=self._now() - trouble.since)
 
-    def is_on(self, condition: Condition) -> bool:
-        return condition in self._troubles
-
     def told(self) -> Mapping[str, Trouble]:
         """What is wrong just now, by its name."""
         with self._mutex:

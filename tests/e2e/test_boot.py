@@ -2,8 +2,6 @@
 
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -16,6 +14,7 @@ from gateway.oci.digest import Digest
 from tests.e2e.gateway_process import Server, Site
 from tests.fakes.charts import make_chart, repository_of
 from tests.fakes.helm_repo import HelmRepo
+from tests.store.damaging import WRITTEN_AHEAD, write_much_and_die
 
 pytestmark = pytest.mark.e2e
 
@@ -27,19 +26,6 @@ CHART = make_chart("small", "1.0.0")
 
 def manifest(host: str) -> str:
     return f"/v2/{host}/small/manifests/1.0.0"
-
-
-_WRITER = """
-import os, signal, sqlite3, sys
-
-connection = sqlite3.connect(sys.argv[1])
-connection.execute("PRAGMA wal_autocheckpoint=0")
-for step in range(40):
-    with connection:
-        rows = ((f"{step}-{number}.example/" + "x" * 200, 0.0) for number in range(3000))
-        connection.executemany("INSERT INTO private_targets VALUES (?, ?)", rows)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 
 def test_with_10_000_blobs_and_a_large_log_after_a_kill_it_starts_with_what_it_had(
@@ -54,7 +40,7 @@ def test_with_10_000_blobs_and_a_large_log_after_a_kill_it_starts_with_what_it_h
         (blobs / digest.hex[:2]).mkdir(parents=True, exist_ok=True)
         (blobs / digest.hex[:2] / digest.hex).write_bytes(content)
     catalog = site.data_dir / "catalog.sqlite3"
-    subprocess.run([sys.executable, "-c", _WRITER, str(catalog)], check=False)
+    write_much_and_die(catalog)
     log_bytes = Path(f"{catalog}-wal").stat().st_size
     assert log_bytes > 50_000_000
     with site.serve(workers=2) as again:
@@ -62,7 +48,7 @@ def test_with_10_000_blobs_and_a_large_log_after_a_kill_it_starts_with_what_it_h
         record_property("log_bytes", log_bytes)
         assert not again.events("catalog_restored")
         with closing(sqlite3.connect(catalog)) as connection:
-            assert connection.execute("SELECT count(*) FROM private_targets").fetchone() == (40 * 3000,)
+            assert connection.execute("SELECT count(*) FROM private_targets").fetchone() == (WRITTEN_AHEAD,)
 
 
 def test_what_was_being_fetched_when_it_was_killed_holds_nobody_up_after_the_restart(site: Site) -> None:

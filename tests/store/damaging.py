@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -101,3 +103,22 @@ def _overwrite(catalog: Path, offset: int) -> None:
     with catalog.open("r+b") as file:
         file.seek(offset)
         file.write(os.urandom(_PAGE_BYTES))
+
+
+WRITTEN_AHEAD = 40 * 3000
+_MUCH = """
+import os, signal, sqlite3, sys
+
+catalog = sqlite3.connect(sys.argv[1])
+catalog.execute("PRAGMA wal_autocheckpoint=0")
+for step in range(40):
+    with catalog:
+        rows = ((f"{step}-{number}.example/" + "x" * 200, 0.0) for number in range(3000))
+        catalog.executemany("INSERT INTO private_targets VALUES (?, ?)", rows)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def write_much_and_die(catalog: Path) -> None:
+    """Leave WRITTEN_AHEAD rows in the log, where a killed process left them."""
+    subprocess.run([sys.executable, "-c", _MUCH, str(catalog)], check=False)

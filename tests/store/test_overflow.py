@@ -63,12 +63,12 @@ async def test_what_it_refuses_is_held_until_it_takes_it(room_bytes: int) -> Non
             await writer.write(CONTENT[start : start + 2])
             assert await writer.written(0, 100) == CONTENT[: start + 2]
         assert (writer.size, writer.digest) == (len(CONTENT), WANTED)
-    assert at.conditions.is_on(Condition.DISK_FULL)
+    assert Condition.DISK_FULL in at.conditions.told()
     assert await at.disk.size(WANTED) is None
     assert await at.blobs.size(WANTED) == len(CONTENT)
     assert await read_whole(at.blobs, WANTED) == CONTENT
     await at.next_attempt()
-    assert at.conditions.is_on(Condition.DISK_FULL)
+    assert Condition.DISK_FULL in at.conditions.told()
     at.disk.room_bytes = ROOM
     await at.next_attempt()
     assert at.conditions.told() == {}
@@ -80,7 +80,7 @@ async def test_a_disk_that_fails_at_the_very_end_loses_nothing() -> None:
     at = House()
     at.disk.keeps_nothing = "the disk does not sync"
     assert await keep_bytes(at.blobs, CONTENT) == WANTED
-    assert at.conditions.is_on(Condition.BLOBS_UNWRITABLE)
+    assert Condition.BLOBS_UNWRITABLE in at.conditions.told()
     assert await read_whole(at.blobs, WANTED) == CONTENT
     await at.blobs.close()
 
@@ -169,7 +169,7 @@ async def test_a_real_directory_takes_again_what_it_refused(tmp_path: Path) -> N
     partial.rmdir()
     partial.write_text("in the way")
     await keep_bytes(blobs, CONTENT)
-    assert at.conditions.is_on(Condition.BLOBS_UNWRITABLE)
+    assert Condition.BLOBS_UNWRITABLE in at.conditions.told()
     partial.unlink()
     partial.mkdir()
     (await at.pauses.get()).set()
