@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple
+from typing import Protocol, TypeVar, TypeVarTuple, runtime_checkable
 
 from anyio import CapacityLimiter, to_thread
 
@@ -22,16 +22,32 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
+@runtime_checkable
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
 async def in_thread(
     function: Callable[[*Ts], T], *arguments: *Ts, limiter: CapacityLimiter | None = None
 ) -> T:
     """Run what may block on a disk away from the event loop; the disk's refusal is an OSError.
 
     Whoever is cancelled meanwhile waits for the thread: what it works on must not be closed under it.
+    What was opened for them is closed then.
     """
     running = asyncio.ensure_future(to_thread.run_sync(function, *arguments, limiter=limiter))
-    await settled(running)
+    try:
+        await settled(running)
+    except asyncio.CancelledError:
+        _close_unclaimed(running)
+        raise
     return running.result()
+
+
+def _close_unclaimed(running: asyncio.Future[T]) -> None:
+    opened = None if running.cancelled() or running.exception() else running.result()
+    if isinstance(opened, _Closable):
+        opened.close()
 
 
 async def looked_at(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
