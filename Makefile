@@ -2,7 +2,7 @@
 # PYTHON=… chooses the interpreter, ARGS=… goes to the command, e.g. make test ARGS="-k pull -x".
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test unit clients check soak kills fuzz bench docs lock clean
+.PHONY: help setup run demo test unit clients check soak kills fuzz bench docs pictures lock clean
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$python" -c "$(IS_NEW_ENOUGH)" 2>/dev/null && { echo "$$python"; break; }; done)
@@ -32,7 +32,7 @@ test: setup clients ## all tests, with real clients (built or installed first, w
 unit: setup ## the quick tests only
 	$(IN_VENV) -m pytest --ignore tests/e2e -m "not slow" $(ARGS)
 
-clients: setup ## helm 3 and 4, crane, oras and skopeo, and distribution's registries for the tests
+clients: setup ## helm 3 and 4, crane, oras, skopeo, distribution's registries, PostgreSQL and Chromium for the tests
 	$(IN_VENV) -m tests.install_clients
 
 check: setup ## formatting, lint, types, and whether the locks hold what pyproject.toml asks
@@ -61,6 +61,9 @@ bench: setup ## the figures that docs and issues speak of, as ratios of one run
 
 docs: setup ## check the pages: their links, their length, their commands (they are read as they lie: nothing is built)
 	$(IN_VENV) -m pytest -q tests/test_docs.py $(ARGS)
+
+pictures: setup ## docs/screenshots anew: every page of the admin desk in Chromium, light, dark and on a phone
+	$(IN_VENV) -m tests.e2e.desk_pictures docs/screenshots
 
 lock: ## resolve the locks again after a change of pyproject.toml; upgrade=1 takes the newest of everything
 	$(check_python)

@@ -11,6 +11,7 @@ from bench import (
     collecting,
     convert,
     dead,
+    desk,
     hung,
     lag,
     many,
@@ -39,6 +40,7 @@ BENCHES = {
     "dead": dead.run,
     "big": big.run,
     "collecting": collecting.run,
+    "desk": desk.run,
 }
 
 

@@ -55,7 +55,7 @@ def environment(data_dir: Path, port: int, upstream: Upstream | None) -> Mapping
 def _environment(data_dir: Path, port: int, rules: Rules | None = None) -> Mapping[str, str]:
     """And nothing of what the person who runs the bench has set."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    own |= {"GATEWAY_PORT": str(port), "GATEWAY_DATA_DIR": str(data_dir)}
+    own |= {"GATEWAY_PORT": str(port), "GATEWAY_ADMIN_PORT": "off", "GATEWAY_DATA_DIR": str(data_dir)}
     if rules is not None:
         file = data_dir.with_name(f"{data_dir.name}-rules.yaml")
         file.write_text(json.dumps(rules))

@@ -25,9 +25,10 @@ from gateway import hypercorn_fit
 from gateway.app import compose, create_app, rule_desk
 from gateway.listener import bind
 from gateway.logs import configure_logs
-from gateway.serve import GRACE_SECONDS, tune_interpreter
+from gateway.serve import tune_interpreter
 from gateway.settings import Settings, load_settings
 from gateway.store.data_dir import DataDir
+from gateway.supervisor import GRACE_SECONDS
 
 _EVERY_SECONDS = 0.002
 

@@ -131,6 +131,7 @@ def _soak(folder: Path, goods: Stock, upstreams: Upstreams, seconds: float) -> t
     env = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     env |= {
         "GATEWAY_PORT": str(port),
+        "GATEWAY_ADMIN_PORT": "off",
         "GATEWAY_DATA_DIR": str(folder / "data"),
         "GATEWAY_RULES": str(rules),
         "GATEWAY_WORKERS": str(_WORKERS),

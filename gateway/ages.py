@@ -89,7 +89,7 @@ class Ages:
         self._asks_nobody = parts.asks_nobody
         self._flights: Flights[_Found] = Flights()
         self._index_flights: Flights[Mapping[str, float]] = Flights()
-        self._refusals = Refusals(parts.now)
+        self._refusals = Refusals(parts.now, parts.memory.generation)
         self._found: LRUCache[_TagKey, _Found] = LRUCache(_REMEMBERED_TAGS)
         self._times: LRUCache[_ListKey, _Times] = LRUCache(
             _REMEMBERED_TIMES, getsizeof=lambda times: len(times.since) + 1

@@ -17,6 +17,7 @@ from gateway.explain import Explainer
 from gateway.logs import access_log
 from gateway.parts import Parts
 from gateway.pull import Puller
+from gateway.recording import Facts, Process, Recorder
 from gateway.rule_following import Follower, Switch
 from gateway.rule_revisions import InForce, RuleDesk, RuleReader, RulesFile
 from gateway.rules.route import Route
@@ -28,6 +29,7 @@ from gateway.sources.egress import Resolver, resolve
 from gateway.sources.http import Http, HttpLimits, Observer, unobserved
 from gateway.sources.transports import Transports, verify_guard
 from gateway.sources.upstreams import Upstreams
+from gateway.store.activity_book import ActivityBook
 from gateway.store.conditions import Condition
 from gateway.store.data_dir import DataDir
 from gateway.store.index_shelf import IndexShelf
@@ -59,6 +61,7 @@ class Clock:
 
 
 _CLOCK: Final = Clock()
+_ALONE: Final = Process()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Gateway:
     storage: Storage
     instance_id: str
     clock: Clock
+    recorder: Recorder
 
     @property
     def own_hosts(self) -> frozenset[str]:
@@ -128,22 +132,14 @@ def compose(
     observe: Observer = unobserved,
     admit: Callable[[Route], None] = admit_anyone,
     clock: Clock = _CLOCK,
+    process: Process = _ALONE,
 ) -> Gateway:
     """Put the parts together; ``data_dir`` is prepared."""
     storage = open_storage(data_dir, clock.sleep)
     locks, identity = data_dir.open_locks(), instance_id(data_dir.instance)
-    upstreams = Upstreams(
-        _secrets(settings), settings.offline, may_dial_private=settings.allow_private_networks
-    )
-    http = Http(
-        upstreams,
-        Transports(resolver),
-        _limits(settings),
-        observe,
-        instance_id=identity,
-        monotonic=clock.monotonic,
-        now=clock.now,
-    )
+    may_dial_private = settings.allow_private_networks
+    upstreams = Upstreams(_secrets(settings), settings.offline, may_dial_private=may_dial_private)
+    http = _http(settings, upstreams, Transports(resolver), observe, clock=clock, identity=identity)
     shelf = IndexShelf(storage.fallbacks.rows, storage.blobs)
     keeping = Keeping(shelf, storage.blobs, storage.catalog, locks)
     sources = _sources(settings, http, upstreams, keeping, clock.now)
@@ -163,7 +159,29 @@ def compose(
             max_blob_bytes=settings.max_blob_size_bytes,
         )
     )
-    return Gateway(settings, switch, desk, puller, sources, storage, identity, clock)
+    facts = Facts(lambda: switch.in_force.rule_set.rules, http.origins.told, storage.conditions.told)
+    recorder = Recorder(ActivityBook(storage.engines), identity, process, facts, clock.now)
+    return Gateway(settings, switch, desk, puller, sources, storage, identity, clock, recorder)
+
+
+def _http(
+    settings: Settings,
+    upstreams: Upstreams,
+    transports: Transports,
+    observe: Observer,
+    *,
+    clock: Clock,
+    identity: str,
+) -> Http:
+    return Http(
+        upstreams,
+        transports,
+        _limits(settings),
+        observe,
+        instance_id=identity,
+        monotonic=clock.monotonic,
+        now=clock.now,
+    )
 
 
 def _sources(
@@ -200,7 +218,7 @@ def create_app(
         nonlocal is_ready
         await verify_guard(Transports())
         await gateway.sources.http.prepare()
-        async with _following(gateway, caretaker):
+        async with following(gateway, caretaker):
             is_ready = True
             yield
         is_ready = False
@@ -212,6 +230,7 @@ def create_app(
         gateway.clock.now,
         Identity(gateway.own_hosts, gateway.instance_id),
         Asker(HostOf(settings.trusted_proxies), ClientOf(settings.trusted_proxies)),
+        gateway.recorder,
     )
     health = health_routes(version(), lambda: is_ready and not is_stopping(), lambda: _told(gateway))
     app = _front(registry, Starlette(routes=health, lifespan=lifespan), frozenset(one.path for one in health))
@@ -219,20 +238,22 @@ def create_app(
 
 
 @asynccontextmanager
-async def _following(
-    gateway: Gateway, caretaker: Callable[[], Awaitable[None]] | None
+async def following(
+    gateway: Gateway, caretaker: Callable[[], Awaitable[None]] | None = None
 ) -> AsyncIterator[None]:
     """What keeps the rules up to date, and what else goes on beside, for as long as the block runs."""
     follower = Follower(gateway.desk, gateway.switch, gateway.instance_id)
     _show_restored(gateway)
     await follower.look()  # a worker that takes a dead one's place begins by what was read long ago
-    running = [asyncio.ensure_future(one()) for one in (follower.run, caretaker) if one is not None]
+    beside = (follower.run, gateway.recorder.run, caretaker)
+    running = [asyncio.ensure_future(one()) for one in beside if one is not None]
     try:
         yield
     finally:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        await gateway.recorder.flush()
 
 
 def _show_restored(gateway: Gateway) -> None:
@@ -246,12 +267,12 @@ def _show_restored(gateway: Gateway) -> None:
 def _told(gateway: Gateway) -> Told:
     troubles = gateway.storage.conditions.told()
     return {
-        "rules": _rules_told(gateway.switch.in_force),
+        "rules": rules_told(gateway.switch.in_force),
         "storage": {name: asdict(trouble) for name, trouble in troubles.items()},
     }
 
 
-def _rules_told(in_force: InForce) -> RulesTold:
+def rules_told(in_force: InForce) -> RulesTold:
     """Where something is wrong, and not what: strangers read it, and rules name what is inside."""
     trouble = in_force.trouble
     told = None if trouble is None else f"{trouble.partition(': ')[0]}: newer rules are refused, see the log"

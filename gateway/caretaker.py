@@ -5,19 +5,28 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from gateway.actions import Actions
 from gateway.app import Gateway
+from gateway.audit import Note
 from gateway.gc import EVERY_SECONDS as GC_SECONDS
 from gateway.gc import Collector, Place, collect_on_schedule
 from gateway.healing import Healer
 from gateway.held_upstream import HeldUpstream
+from gateway.jobs import JobDesk
 from gateway.pins import PinDesk
+from gateway.pull_whole import WholePuller
+from gateway.purge import Purger
+from gateway.refresh import Refresher
 from gateway.rule_following import Watcher
 from gateway.rules.model import EgressMode
 from gateway.scrub import LOOK_SECONDS, Scrubber, scrub_when_due
 from gateway.sources.still_there import is_still_there
+from gateway.store.activity_book import PRUNE_SECONDS, ActivityBook
 from gateway.store.backups import COPY_SECONDS
 from gateway.store.fallbacks import RESERVE_SECONDS
+from gateway.store.job_book import JobBook
 from gateway.store.pins import PinBook
+from gateway.store.purge_rows import PurgeBook
 from gateway.upkeep import Job, Upkeep
 
 _SETTLED_SECONDS = 60.0  # after a start, clients come first
@@ -36,11 +45,18 @@ def _jobs(gateway: Gateway) -> Sequence[Job]:
     collect = partial(collect_on_schedule, collector(gateway), gateway.storage.conditions, quota_bytes)
     scrub = partial(scrub_when_due, scrubber(gateway), gateway.storage.data_dir.root / "scrubbed", time.time)
     jobs = [Job("gc", GC_SECONDS, collect, _SETTLED_SECONDS), Job("scrub", LOOK_SECONDS, scrub)]
+    jobs.append(Job("activity", PRUNE_SECONDS, partial(_forget_activity, gateway), _SETTLED_SECONDS))
     jobs.append(Job("reserve", RESERVE_SECONDS, gateway.storage.fallbacks.make_reserve, first_seconds=1.0))
     copies = gateway.storage.data_dir.open_copies()
     if copies is not None:
         jobs.append(Job("catalog_copy", COPY_SECONDS, copies.keep_up, _SETTLED_SECONDS))
     return jobs
+
+
+async def _forget_activity(gateway: Gateway) -> None:
+    """What is too old, or too much."""
+    book = ActivityBook(gateway.storage.engines)
+    await book.prune(gateway.instance_id, gateway.clock.now())
 
 
 def collector(gateway: Gateway) -> Collector:
@@ -83,6 +99,36 @@ def scrubber(gateway: Gateway) -> Scrubber:
         catalog=gateway.storage.catalog,
         engines=gateway.storage.engines,
         healer=healer,
+    )
+
+
+def refresher(gateway: Gateway) -> Refresher:
+    return Refresher(gateway.puller, gateway.storage.catalog, gateway.clock.now)
+
+
+def purger(gateway: Gateway) -> Purger:
+    """What is told to be forgotten is: its rows are written as the rules are."""
+    book = PurgeBook(gateway.desk.engines, gateway.storage.generation)
+    return Purger(book, gateway.storage.catalog, gateway.storage.disk, gateway.puller.route, time.time)
+
+
+def job_desk(gateway: Gateway) -> JobDesk:
+    """Close it before the gateway."""
+    return JobDesk(JobBook(gateway.desk.engines), gateway.clock.now, gateway.clock.sleep)
+
+
+def actions(gateway: Gateway, jobs: JobDesk, note: Note) -> Actions:
+    return Actions(
+        refresher=refresher(gateway),
+        purger=purger(gateway),
+        pins=pin_desk(gateway),
+        whole=WholePuller(gateway.puller),
+        collect=collector(gateway).collect,
+        scrub_all=scrubber(gateway).scrub,
+        quota_bytes=gateway.settings.max_cache_size_bytes,
+        jobs=jobs,
+        note=note,
+        own_hosts=gateway.own_hosts,
     )
 
 

@@ -31,6 +31,7 @@ _REMEMBERED_REFUSALS: Final = 1000
 _MADE_AT_ONCE: Final = 2  # each holds an archive in memory, and what becomes of it
 
 _Key: TypeAlias = tuple[str, str, str]  # target, variant, digest of the plain manifest
+_Made: TypeAlias = tuple[str, str, str, int]  # the same, and the generation: what was purged is made again
 
 
 class Dependents:
@@ -38,26 +39,28 @@ class Dependents:
 
     def __init__(self, parts: Parts, manifests: ManifestPuller, blobs: BlobPuller) -> None:
         self._catalog = parts.catalog
+        self._generation = parts.memory.generation
         self._store = parts.blobs
         self._manifests = manifests
         self._blobs = blobs
         self._flights: Flights[Manifest] = Flights("dependencies", parts.locks)
         self._turns = asyncio.Semaphore(_MADE_AT_ONCE)
         self._refused: LRUCache[_Key, OciError] = LRUCache(_REMEMBERED_REFUSALS)
-        self._made: LRUCache[_Key, Manifest] = LRUCache(
+        self._made: LRUCache[_Made, Manifest] = LRUCache(
             _REMEMBERED_BYTES, getsizeof=lambda manifest: len(manifest.content)
         )
 
     async def by_tag(self, route: Route, tag: str) -> Pulled:
         """Return the rewritten chart of what the plain tag is now; what is no chart is served as it is."""
+        generation = self._generation()
         plain = await self._manifests.by_tag(route.plain, tag)
         key = (*route.cache_key, str(plain.manifest.digest))
-        made = self._made.get(key)
+        made = self._made.get((*key, generation))
         if made is None:
             self._raise_refused(key)
             made = await self._flights.join(key, partial(self._keep, route, tag, plain.manifest))
             if len(made.content) <= _REMEMBERED_BYTES:
-                self._made[key] = made
+                self._made[*key, generation] = made
         return replace(plain, manifest=made)
 
     async def restore(self, route: Route, digest: Digest) -> bool:

@@ -1,9 +1,11 @@
 """The decisions of a pull, told instead of done: where a name leads, who would be asked, what is held."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+
+from anyio import to_thread
 
 from gateway.ages import LAST_SECOND
 from gateway.explained import ChannelTold, Explanation, HeldTold, RuleTried, SourceTold, TargetTold
@@ -45,7 +47,7 @@ class Explainer:
         told = Explanation(
             asked=location,
             host=wanted.host,
-            tried=tuple(_tried(self.rule_set, wanted)),
+            tried=await to_thread.run_sync(_tried, self.rule_set, wanted),
             now=self.now(),
             is_offline=self._is_offline,
         )
@@ -177,17 +179,20 @@ class Explainer:
         return None
 
 
-def _tried(rule_set: RuleSet, wanted: Wanted) -> Iterator[RuleTried]:
-    """The rules down to the one that decides, each by itself."""
+def _tried(rule_set: RuleSet, wanted: Wanted) -> Sequence[RuleTried]:
+    """The rules down to the one that decides."""
+    found = rule_set.rules.first(wanted.host, wanted.name.name)
+    tried: list[RuleTried] = []
     for number, rule in enumerate(rule_set.rules, start=1):
-        captures = rule.captures(wanted.host, wanted.name.name)
-        if captures is not None:
-            yield RuleTried(number, rule, None, captures)
-            return
-        yield RuleTried(number, rule, _why_not(rule, wanted))
+        if found is not None and rule is found[0]:
+            return [*tried, RuleTried(number, rule, None, found[1])]
+        tried.append(RuleTried(number, rule, _why_not(rule, wanted)))
+    return tried
 
 
 def _why_not(rule: Rule, wanted: Wanted) -> str:
+    if not rule.is_enabled:
+        return "disabled"
     host, repository = rule.look.host, rule.look.repository
     if host is not None and host.match(wanted.host) is None:
         return f"host {host.text} does not match {wanted.host or 'a request without a host'}"

@@ -78,7 +78,9 @@ class Fetcher:
         return self.standing(route, row) is Standing.FRESH
 
     def standing(self, route: Route, row: TagRow) -> Standing:
-        return standing(route.policy, row.confirmed_at, self._now(), is_exact=row.is_exact)
+        return standing(
+            route.policy, row.confirmed_at, self._now(), is_exact=row.is_exact, since=route.anew_since
+        )
 
     async def refresh(self, route: Route, tag: str, asked_at: float) -> HeldManifest:
         """The flight behind a tag. It looks again first: another may have landed since its client looked."""

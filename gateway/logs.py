@@ -3,9 +3,10 @@
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeAlias
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -14,17 +15,23 @@ from gateway.settings_values import LogFormat, LogLevel
 
 _ENCODER = json.JSONEncoder(default=repr)
 
+Tap: TypeAlias = Callable[[str, Mapping[str, object]], None]  # is told an event's name, and its fields
 
-def configure_logs(level: LogLevel, log_format: LogFormat, *, for_good: bool = False) -> None:
+
+def configure_logs(
+    level: LogLevel, log_format: LogFormat, *, for_good: bool = False, tap: Tap | None = None
+) -> None:
     """Send structlog's events and the standard library's records to standard error, alike.
 
-    ``for_good``: each logger is made once, which is quicker, and cannot be undone.
+    ``for_good``: each logger is made once, which is quicker, and cannot be undone. ``tap`` is told of each
+    event from INFO up, also of those that the level leaves out.
     """
     threshold = _threshold(level)
     chain = _console_chain() if _is_console(log_format) else [_json_line]
+    taken = threshold if tap is None else min(threshold, logging.INFO)
     structlog.configure(
-        processors=chain,
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        processors=chain if tap is None else [_tapped(tap, threshold), *chain],
+        wrapper_class=structlog.make_filtering_bound_logger(taken),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=for_good,
     )
@@ -50,6 +57,18 @@ def access_log(level: LogLevel, log_format: LogFormat) -> Callable[..., None]:
         write(_json_line(None, "info", fields) + "\n")
 
     return record
+
+
+def _tapped(tap: Tap, threshold: int) -> Processor:
+    """What is below ``threshold`` ends here."""
+
+    def tapped(_logger: object, level: str, event: EventDict) -> EventDict:
+        tap(event["event"], event)
+        if logging.getLevelNamesMapping().get(level.upper(), logging.ERROR) < threshold:
+            raise structlog.DropEvent
+        return event
+
+    return tapped
 
 
 def _nothing(**_fields: object) -> None:

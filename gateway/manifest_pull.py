@@ -39,10 +39,10 @@ class ManifestPuller:
         self._now = parts.now
         self._admission = parts.admission
         self._fetcher = fetcher
-        self._search = Search(fetcher, parts.catalog, parts.now)
+        self._search = Search(fetcher, parts.catalog, parts.now, parts.memory.generation)
         self._pulls: Flights[HeldManifest] = Flights("manifest", parts.locks)
         self._searches: Flights[None] = Flights("digest", parts.locks)
-        self._refusals = Refusals(parts.now)
+        self._refusals = Refusals(parts.now, parts.memory.generation)
         self._pauses = Pauses(parts.now)
         self._late: LRUCache[str, bool] = LRUCache(_LATE_PLACES)
 
@@ -72,6 +72,19 @@ class ManifestPuller:
         if held is None or self._fetcher.standing(route, held.row) is Standing.EXPIRED:
             return await self._cold(route, tag, Cache.MISS if held is None else Cache.HIT)
         return await self._confirmed_or_stale(route, tag, held)
+
+    async def refreshed(self, route: Route, tag: str) -> HeldManifest:
+        """What upstream has, asked for whatever is held; ``route`` says since when its word counts."""
+        if self._asks_nobody(route):
+            raise OciError(Situation.NOT_HELD_OFFLINE, f"offline: nobody is asked for {route.name}:{tag}")
+        try:
+            async with self._deadlines.patience(f"{route.name}:{tag}"):
+                held = await asyncio.shield(self._launch(route, tag))
+                if held.row.confirmed_at < (route.anew_since or 0.0):  # by a flight that had asked before
+                    held = await asyncio.shield(self._launch(route, tag))
+                return held
+        except Outcome as error:
+            raise self._refusals.remember(route, tag, error, Situation.MANIFEST_NOT_KNOWN) from error
 
     def _serves_at_once(self, route: Route, held: HeldManifest) -> bool:
         """Fresh, from a source that this route would ask."""
@@ -160,7 +173,7 @@ class ManifestPuller:
     async def by_digest(self, route: Route, digest: Digest) -> Pulled:
         manifest = await self.held(route, digest)
         if manifest is not None:
-            return Pulled(manifest, Cache.HIT)
+            return Pulled(manifest, Cache.HIT, target=route.target)
         if self._asks_nobody(route):
             raise OciError(Situation.MANIFEST_NOT_KNOWN, f"offline, and {route.name}@{digest} is not held")
         self._refusals.raise_remembered(route, str(digest))
@@ -178,7 +191,8 @@ class ManifestPuller:
             raise OciError(
                 Situation.MANIFEST_NOT_KNOWN, f"{route.name}@{digest} is gone again: ask once more"
             )
-        return Pulled(manifest, cache, await self._catalog.find_manifest_source(route.target, digest))
+        source = await self._catalog.find_manifest_source(route.target, digest)
+        return Pulled(manifest, cache, source, target=route.target)
 
     async def held(self, route: Route, digest: Digest) -> Manifest | None:
         generation = self._memory.generation()
@@ -200,7 +214,7 @@ def _flight_key(route: Route, reference: str) -> tuple[str, ...]:
 
 
 def _pulled(held: HeldManifest, cache: Cache) -> Pulled:
-    return Pulled(held.manifest, cache, held.row.source, held.row.confirmed_at)
+    return Pulled(held.manifest, cache, held.row.source, held.row.confirmed_at, held.row.target)
 
 
 def _tell_stale(route: Route, tag: str, error: Exception) -> None:

@@ -23,6 +23,8 @@ from gateway.pulled import Cache, Listed, Pulled, PulledBlob
 from gateway.referrals import Referrals
 from gateway.rules.route import Route, Routing, Wanted
 from gateway.selection import Selection
+from gateway.store.memory import HeldManifest
+from gateway.store.rows import TagList
 from gateway.tag_lists import TagLists
 
 
@@ -85,6 +87,21 @@ class Puller:
         pairs = await self._catalog.names()
         return await to_thread.run_sync(self._leading, pairs, host)
 
+    async def refreshed(self, routing: Routing, tag: str) -> HeldManifest:
+        """A tag as upstream has it, at the target where it stays: asked, whatever is held."""
+        ask = partial(self._refreshed, tag)
+        if len(routing.routes) == 1 and routing.refusal is None:
+            return await ask(routing.first)
+        return await self._homes.first_with(routing, tag, ask)
+
+    async def refreshed_tags(self, route: Route) -> TagList:
+        """The tags upstream has at one target: asked, whatever is known."""
+        return await self._tag_lists.refreshed(route.as_upstream)
+
+    async def meant(self, route: Route, tag: str) -> str:
+        """The version that a channel of the route means by now; of any other tag the tag itself."""
+        return await self._selection.meant(route, tag)
+
     async def referrers(self, wanted: Wanted, digest: Digest) -> list[Descriptor]:
         """Return descriptors of what refers to ``digest``, here or upstream, at every target."""
         return await self._referrals.list_all(self.route(wanted), digest)
@@ -120,13 +137,20 @@ class Puller:
         await self._notes.name(route)
         return pulled
 
+    async def _refreshed(self, tag: str, route: Route) -> HeldManifest:
+        await self._selection.require_shown(route, tag)
+        await self._notes.access(route)
+        held = await self._manifests.refreshed(route.as_upstream, tag)
+        await self._notes.name(route)
+        return held
+
     async def _by_digest(self, routing: Routing, digest: Digest) -> Pulled:
         """Held at any target, before anyone is asked for it."""
         for route in routing.routes:
             held = await self._manifests.held(route, digest)
             if held is not None:
                 await self._notes.name(route)
-                return Pulled(held, Cache.HIT)
+                return Pulled(held, Cache.HIT, target=route.target)
         return await first_of(routing, partial(self._search, digest))
 
     async def _search(self, digest: Digest, route: Route) -> Pulled:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.oci.manifest import Manifest
+from gateway.oci.target import Target
 from gateway.store.blobs import OpenBlob
 
 
@@ -19,7 +20,7 @@ class Cache(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A manifest for a client.
+    """A manifest for a client, of ``target``.
 
     ``source`` and ``confirmed_at`` (when upstream last stood by the tag, seconds since the epoch) are None
     for what was asked by digest: a digest needs nobody to stand by it.
@@ -29,6 +30,7 @@ class Pulled:
     cache: Cache
     source: str | None = None
     confirmed_at: float | None = None
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)

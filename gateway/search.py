@@ -27,12 +27,14 @@ SEARCHED_VERSIONS: Final = 25
 class Search:
     """What is found is kept, and read from the catalog. ``now`` gives seconds since the epoch."""
 
-    def __init__(self, fetcher: Fetcher, catalog: Catalog, now: Callable[[], float]) -> None:
+    def __init__(
+        self, fetcher: Fetcher, catalog: Catalog, now: Callable[[], float], generation: Callable[[], int]
+    ) -> None:
         self._fetcher = fetcher
         self._catalog = catalog
         self._now = now
         self._conversions: Flights[None] = Flights()
-        self._in_vain: Learnt[Span] = Learnt()
+        self._in_vain: Learnt[Span] = Learnt(generation)
 
     async def find(self, route: Route, digest: Digest) -> None:
         """Keep the manifest of this digest, from the first source that has it; raise an outcome."""

@@ -24,10 +24,6 @@ PREFIX = "GATEWAY_"
 CONFIG = "CONFIG"
 NOT_YET = frozenset(
     {
-        "ADMIN_HOST",
-        "ADMIN_PORT",
-        "ADMIN_TOKEN",
-        "ADMIN_TOKEN_FILE",
         "BLOBS",
         "HTTP_SERVER",
         "TLS_CERT",
@@ -45,12 +41,16 @@ Subject = TypeVar("Subject", bound="DataclassInstance")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A row of the table: what parsing, flags and documentation are made from; ``default`` as written."""
+    """A row of the table: what parsing, flags and documentation are made from; ``default`` as written.
+
+    One that is secret has no flag, is never repeated, and may be in a file: ``GATEWAY_<NAME>_FILE`` names it.
+    """
 
     field: str
     help: str
     default: str | None
     parse: Callable[[str], object]
+    is_secret: bool = False
 
     @property
     def name(self) -> str:
@@ -79,12 +79,26 @@ def _unset(parse: Callable[[str], Value], help_text: str) -> Value | None:
     return field(default=None, metadata={"row": (help_text, None, parse)})
 
 
+def _secret(parse: Callable[[str], Value], help_text: str) -> Value | None:
+    return field(default=None, repr=False, metadata={"row": (help_text, None, parse, True)})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Its fields are the table of settings, each also ``GATEWAY_<NAME>`` and ``--<name>``, units left out."""
+    """Its fields are the table of settings, each also ``GATEWAY_<NAME>`` and ``--<name>``, units left out.
+
+    A secret has no flag: other users of the machine see those.
+    """
 
     host: str = _setting("127.0.0.1", values.parse_host, "address to listen on")
     port: int = _setting("9000", values.whole_number(0, 65535), "port to listen on; 0 takes a free one")
+    admin_host: str = _setting("127.0.0.1", values.parse_host, "address of the admin's desk and the metrics")
+    admin_port: int | None = _setting(
+        "9001", values.parse_admin_port, "port of the admin's desk; 0 takes a free one, off has none"
+    )
+    admin_token: str | None = _secret(
+        values.parse_admin_token, "token that the admin's desk takes, as editor"
+    )
     data_dir: Path = _setting("./data", values.parse_path, "directory of the catalog and the blobs")
     database_url: Path | PostgresUrl | None = _unset(
         values.parse_database_url, "catalog database (SQLite in DATA_DIR)"
@@ -129,12 +143,15 @@ class Settings:
 def _table() -> Iterator[Setting]:
     for item in fields(Settings):
         if "row" in item.metadata:
-            help_text, default, parse = item.metadata["row"]
-            yield Setting(item.name, help_text, default, parse)
+            help_text, default, parse, *is_secret = item.metadata["row"]
+            yield Setting(item.name, help_text, default, parse, *is_secret)
 
 
-SETTINGS = tuple(_table())
-_BY_NAME = {row.name: row for row in SETTINGS}
+_ALL = tuple(_table())
+SETTINGS = tuple(row for row in _ALL if not row.is_secret)
+SECRETS = tuple(row for row in _ALL if row.is_secret)
+_BY_NAME = {row.name: row for row in _ALL}
+_FILE = "_FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +204,7 @@ def load_settings(
         secrets=secrets,
         docker_config=Path(environment["DOCKER_CONFIG"]) if environment.get("DOCKER_CONFIG") else None,
     )
-    for one in given:
+    for one in _from_files(given, read_text, problems):
         settings = _apply(settings, one, problems)
     if problems:
         raise SettingsError(problems)
@@ -202,6 +219,25 @@ def _from_flags(flags: Mapping[str, str]) -> Iterator[_Given]:
     for name, text in flags.items():
         if _canonical(name) != CONFIG:
             yield _Given(_flag(_canonical(name)), _canonical(name), text)
+
+
+def _from_files(
+    given: Iterable[_Given], read_text: Callable[[Path], str], problems: list[SettingProblem]
+) -> Iterator[_Given]:
+    """What is given, secrets in place of the files that hold them, without the newline at their end."""
+    files = {f"{row.name}{_FILE}": row.name for row in SECRETS}
+    names = {one.name for one in given}
+    for one in given:
+        name = files.get(one.name)
+        if name is None:
+            yield one
+        elif name in names:
+            problems.append(SettingProblem(one.shown, f"give {name} or the file that holds it, not both"))
+        else:
+            try:
+                yield _Given(one.shown, name, read_text(values.parse_path(one.text)).rstrip("\r\n"))
+            except (OSError, ValueError) as error:
+                problems.append(SettingProblem(one.shown, f"the file {_why_unreadable(error)}"))
 
 
 def _from_config(
@@ -244,7 +280,7 @@ def _canonical(name: str) -> str:
 
 def _apply(settings: Settings, one: _Given, problems: list[SettingProblem]) -> Settings:
     row = _BY_NAME.get(one.name)
-    if row is None:
+    if row is None or (row.is_secret and one.shown.startswith("--")):
         problems.append(_unknown(one))
         return settings
     try:

@@ -17,6 +17,7 @@ from gateway.rules.spelling import nearest
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 _SQLITE = re.compile(r"sqlite:///(?!:memory:)[^?#\x00-\x1f]+")
+_ADMIN_TOKEN = re.compile(r"[!-~]{16,512}")
 _YES = frozenset({"true", "yes", "on", "1"})
 _NO = frozenset({"false", "no", "off", "0"})
 
@@ -71,6 +72,16 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def parse_admin_port(text: str) -> int | None:
+    """None for ``off``: also as YAML 1.1 reads it."""
+    if text.lower() in ("off", "false"):
+        return None
+    try:
+        return whole_number(0, 65535)(text)
+    except ValueError:
+        raise ValueError("expected a port, a whole number from 0 to 65535, or off") from None
+
+
 def parse_path(text: str) -> Path:
     if not text or "\0" in text:
         raise ValueError("expected a path")
@@ -112,6 +123,15 @@ def parse_timeout(text: str) -> float:
 
 class SecretValueError(ValueError):
     """A value that may hold a password is wrong: it is not to be repeated."""
+
+
+def parse_admin_token(text: str) -> str:
+    if not _ADMIN_TOKEN.fullmatch(text):
+        raise SecretValueError(
+            "expected 16 to 512 letters, digits and signs of ASCII without spaces, best made by chance: "
+            "openssl rand -hex 32"
+        )
+    return text
 
 
 def parse_database_url(text: str) -> Path | PostgresUrl:

@@ -42,9 +42,10 @@ class TagLists:
         self._admission = parts.admission
         self._asks_nobody = parts.asks_nobody
         self._flights: Flights[TagList] = Flights("tags", parts.locks)
-        self._refusals = Refusals(parts.now)
+        self._generation = parts.memory.generation
+        self._refusals = Refusals(parts.now, parts.memory.generation)
         self._pauses = Pauses(parts.now)
-        self._memory: LRUCache[tuple[str, str], TagList] = LRUCache(
+        self._memory: LRUCache[tuple[str, str, int], TagList] = LRUCache(
             _REMEMBERED_NAMES, getsizeof=lambda known: len(known.names) + 1
         )
 
@@ -70,6 +71,17 @@ class TagLists:
         ):
             return _listed(known, held, Cache.STALE)
         return await self._briefly(route, flight, cache, known, held)
+
+    async def refreshed(self, route: Route) -> TagList:
+        """What upstream has, asked for whatever is known; ``route`` says since when that counts."""
+        if self._asks_nobody(route):
+            message = f"offline: nobody is asked for the tags of {route.name}"
+            raise OciError(Situation.NOT_HELD_OFFLINE, message)
+        try:
+            async with self._deadlines.patience(f"the tags of {route.name}"):
+                return await asyncio.shield(self._launch(route))
+        except Outcome as error:
+            raise self._refusals.remember(route, "", error, Situation.NAME_NOT_KNOWN) from error
 
     async def held(self, route: Route) -> Sequence[str]:
         """What a list would show if nobody was asked."""
@@ -115,12 +127,13 @@ class TagLists:
 
     async def _known(self, route: Route) -> TagList | None:
         """What was listed before, by a source that this route asks; while it is fresh, from memory."""
-        remembered = self._memory.get(route.cache_key)
+        key = (*route.cache_key, self._generation())
+        remembered = self._memory.get(key)
         if remembered is not None and remembered.source in route.chain and self._is_fresh(route, remembered):
             return remembered
         known = await self._known_to_all(route)
         if known is not None and len(known.names) < _REMEMBERED_NAMES:
-            self._memory[route.cache_key] = known
+            self._memory[key] = known
         return known
 
     async def _known_to_all(self, route: Route) -> TagList | None:
@@ -132,7 +145,8 @@ class TagLists:
         return self._standing(route, known) is Standing.FRESH
 
     def _standing(self, route: Route, known: TagList) -> Standing:
-        return standing(route.policy, known.confirmed_at, self._now(), is_exact=False)
+        since = route.anew_since
+        return standing(route.policy, known.confirmed_at, self._now(), is_exact=False, since=since)
 
     async def _refresh(self, route: Route, asked_at: float) -> TagList:
         """The flight. It looks again: another process may have asked since its client looked."""

@@ -59,32 +59,38 @@ class Learnt(Generic[T]):
     """What is remembered of a reference at a target, and of who was asked for it, under one rule set.
 
     Other rules may lead elsewhere, and dial whom these may not: what was learnt by them says nothing here.
-    A ``reference`` is empty where all of a name is meant.
+    Nor does what was learnt before the ``generation`` moved: a purge ends it. A ``reference`` is empty where
+    all of a name is meant.
     """
 
-    def __init__(self) -> None:
-        self._rules: RuleSet | None = None
+    def __init__(self, generation: Callable[[], int] = lambda: 0) -> None:
+        self._generation = generation
+        self._known_by: tuple[RuleSet | None, int] = (None, 0)
         self._held: LRUCache[tuple[object, ...], T] = LRUCache(_REMEMBERED)
 
     def get(self, route: Route, reference: str = "") -> T | None:
-        return self._held.get((*route.asking_key, reference)) if route.rules is self._rules else None
+        return self._held.get((*route.asking_key, reference)) if self._is_known(route) else None
 
     def put(self, route: Route, learnt: T, reference: str = "") -> None:
-        if route.rules is not self._rules:
-            self._rules = route.rules
+        if not self._is_known(route):
+            self._known_by = (route.rules, self._generation())
             self._held.clear()
         self._held[*route.asking_key, reference] = learnt
+
+    def _is_known(self, route: Route) -> bool:
+        rules, generation = self._known_by
+        return route.rules is rules and generation == self._generation()
 
 
 class Refusals:
     """Outcomes as OciErrors; «nobody has it» is remembered for ``missing_for``, an outage never.
 
-    ``now`` gives seconds since the epoch.
+    ``now`` gives seconds since the epoch; once ``generation`` has moved, all is forgotten.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], generation: Callable[[], int] = lambda: 0) -> None:
         self._now = now
-        self._remembered: Learnt[tuple[OciError, Span]] = Learnt()
+        self._remembered: Learnt[tuple[OciError, Span]] = Learnt(generation)
 
     def raise_remembered(self, route: Route, reference: str = "") -> None:
         error, span = self._remembered.get(route, reference) or (None, _NEVER)

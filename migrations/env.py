@@ -2,12 +2,12 @@
 
 from alembic import context
 
-from gateway.store.tables import metadata
+from gateway.store import admin_tables, tables
 
 connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
-    target_metadata=metadata,
+    target_metadata=[tables.metadata, admin_tables.metadata],
     transaction_per_migration=True,
     render_as_batch=True,
 )

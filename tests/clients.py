@@ -82,6 +82,21 @@ def skopeo() -> Path:
     return Path(found)
 
 
+def browser() -> Path:
+    """Return Chromium; skip, or fail in CI, where there is none."""
+    found = browser_path()
+    if found is None:
+        missing("no chromium: `make clients` installs it, as root or where sudo asks no password")
+    return found
+
+
+def browser_path() -> Path | None:
+    """Where Chromium lies, by any of the names it is packaged under."""
+    names = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    return None if found is None else Path(found)
+
+
 def postgres() -> Path:
     """Return the folder of PostgreSQL's server programs; skip, or fail in CI, where there is none."""
     found = postgres_folder()

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.clients import GO_CLIENTS, GoClient, bin_folder, docker_registry, postgres_folder
+from tests.clients import GO_CLIENTS, GoClient, bin_folder, browser_path, docker_registry, postgres_folder
 
 _CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
 
@@ -30,6 +30,7 @@ def main() -> int:
         *_failures_of_skopeo(),
         *_failures_of_docker_registry(),
         *_failures_of_postgres(),
+        *_failures_of_browser(),
     ]
     for reason in reasons:
         _say(reason)
@@ -90,6 +91,15 @@ def _failures_of_postgres() -> Iterator[str]:
     try:
         _keep_postgres_from_starting()
         _install_package("postgresql")
+    except NotInstallable as error:
+        yield str(error)
+
+
+def _failures_of_browser() -> Iterator[str]:
+    if browser_path() is not None:
+        return
+    try:
+        _install_package("chromium")
     except NotInstallable as error:
         yield str(error)
 

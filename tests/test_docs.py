@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import group
+from gateway.event_tap import SEVERITIES
 from gateway.oci.errors import OciError, Situation
 from gateway.rules.keys import EGRESS, POLICY, RULE, SECTIONS, TEST, UPSTREAM
-from gateway.settings import NOT_YET, SETTINGS
+from gateway.settings import NOT_YET, SECRETS, SETTINGS
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
@@ -83,6 +84,18 @@ def test_every_error_code_is_documented_with_its_statuses() -> None:
         error = OciError(situation, "")
         rows = [line for line in table.splitlines() if f"`{error.code}`" in line]
         assert any(str(error.status) in row for row in rows), situation
+
+
+def test_every_setting_without_a_flag_is_documented() -> None:
+    page = (PROJECT / "docs/settings.md").read_text("utf-8")
+    assert {
+        name for setting in SECRETS for name in (setting.name, f"{setting.name}_FILE") if name not in page
+    } == set()
+
+
+def test_every_event_is_documented() -> None:
+    page = (PROJECT / "docs/metrics.md").read_text("utf-8")
+    assert {kind for kind in SEVERITIES if f"`{kind}`" not in page} == set()
 
 
 def test_every_command_is_documented() -> None:

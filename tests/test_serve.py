@@ -21,7 +21,7 @@ import signal
 import sys
 
 from gateway.logs import configure_logs
-from gateway.serve import CATALOG_DAMAGED, Supervisor
+from gateway.supervisor import CATALOG_DAMAGED, Supervisor
 from gateway.settings_values import LogFormat, LogLevel
 
 def say(text):

@@ -18,6 +18,8 @@ from gateway.settings_values import LogFormat, LogLevel, RulesEditedIn
 DOCUMENTED = {
     "HOST": "127.0.0.1",
     "PORT": "9000",
+    "ADMIN_HOST": "127.0.0.1",
+    "ADMIN_PORT": "9001",
     "DATA_DIR": "./data",
     "DATABASE_URL": None,
     "RULES": "rules.yaml",
@@ -78,6 +80,8 @@ def test_every_value_of_the_environment_is_read() -> None:
         {
             "GATEWAY_HOST": "::",
             "GATEWAY_PORT": "0",
+            "GATEWAY_ADMIN_HOST": "::1",
+            "GATEWAY_ADMIN_PORT": "off",
             "GATEWAY_DATA_DIR": "/var/lib/gateway",
             "GATEWAY_DATABASE_URL": "sqlite:////var/lib/catalog.db",
             "GATEWAY_RULES": "/etc/gateway/rules.yaml",
@@ -100,6 +104,8 @@ def test_every_value_of_the_environment_is_read() -> None:
         }
     ) == Settings(
         host="::",
+        admin_host="::1",
+        admin_port=None,
         port=0,
         data_dir=Path("/var/lib/gateway"),
         database_url=Path("/var/lib/catalog.db"),

@@ -19,7 +19,6 @@ from gateway.oci.outcomes import (
     UnknownHost,
 )
 from gateway.oci.reference import Tag
-from gateway.oci.target import Target
 from gateway.pulled import Cache
 from gateway.rules.model import Access, Drift, Policy, SourceName
 from gateway.rules.route import Wanted
@@ -258,11 +257,11 @@ async def test_bytes_that_are_here_for_another_need_no_download_where_everybody_
     source = registry(**{"1.0.0": content})
     source.builds = image_of
     async with house(tmp_path, only=source) as at:
-        async with at.blobs.create() as writer:
-            await writer.write(content)
         digest = Digest.of(content)
+        await at.pull(name=OTHER)
+        assert await at.read(digest, OTHER) == content
         at.access[OTHER.name] = access
-        await at.catalog.keep_blob(Target(OTHER), "plain", digest, len(content), "registry", 0.0)
+        source.served.clear()
         await _image_house_pull(at)
         assert await at.read(digest) == content
         assert source.served == ([] if access is Access.ANONYMOUS else [digest])

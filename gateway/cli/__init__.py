@@ -5,7 +5,21 @@ import sys
 import click
 
 from gateway.app import version
-from gateway.cli import demo, explain, gc, migrate, pins, pull, revisions, rules, scrub, serve
+from gateway.cli import (
+    demo,
+    explain,
+    gc,
+    migrate,
+    pins,
+    pull,
+    purge,
+    refresh,
+    revisions,
+    rules,
+    scrub,
+    serve,
+    token,
+)
 from gateway.cli import list as list_
 from gateway.listener import BindError
 from gateway.oci.errors import OciError
@@ -49,7 +63,7 @@ def group() -> None:
     """Pull-through caching gateway between Helm, OCI clients and the world's chart repositories."""
 
 
-for verb in (serve, demo, pull, explain, list_, gc, scrub, rules, migrate):
+for verb in (serve, demo, pull, explain, list_, refresh, purge, gc, scrub, rules, token, migrate):
     group.add_command(verb.command)
 group.add_command(pins.pin)
 group.add_command(pins.unpin)

@@ -1,28 +1,19 @@
 """An explanation as a person reads it: a word in front of each line, at most 100 columns but for URLs."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
-from gateway.explained import ChannelTold, Explanation, HeldTold, RuleTried, SourceTold, TargetTold
-from gateway.oci.digest import Digest
-from gateway.rules.freshness import Standing
-from gateway.rules.model import Access, Upstream
+from gateway import explained_words as words
+from gateway.explained import Explanation, RuleTried, TargetTold
+from gateway.rules.model import Access
 from gateway.rules.policy_origins import PolicyOrigin, PolicyValue
-from gateway.rules.route import PLAIN, PROVENANCE, Route
+from gateway.rules.route import PLAIN
 
 _WIDTH: Final = 100
 _LABEL: Final = 10
 _SHOWN_RULES: Final = 3
 _SHOWN_TAGS: Final = 5
-_AGES: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
-_STANDS: Final = {
-    Standing.FRESH: "served at once, nobody is asked",
-    Standing.JUST_STALE: "served at once, upstream is asked behind",
-    Standing.STALE: "upstream is asked first, else this is served",
-    Standing.EXPIRED: "served once upstream confirms it again",
-}
 
 
 def text_of(told: Explanation, *, is_all: bool) -> str:
@@ -30,9 +21,9 @@ def text_of(told: Explanation, *, is_all: bool) -> str:
     lines = list(_labelled("asked", [f"{told.asked}{_under(told.host)}"]))
     lines += _labelled("rules", _rules(told, is_all=is_all))
     if told.channel is not None:
-        lines += _labelled("channel", _channel(told, told.channel))
+        lines += _labelled("channel", words.channel(told, told.channel))
     if len(told.targets) > 1 or told.home is not None:
-        lines += _labelled("targets", [_order(told)])
+        lines += _labelled("targets", [words.order(told)])
     for number, target in enumerate(told.targets):
         before = told.targets[number - 1] if number else None
         lines += _target(told, target, before, is_all=is_all)
@@ -67,10 +58,8 @@ def _rules(told: Explanation, *, is_all: bool) -> Iterator[str]:
         yield f"1 to {len(others)} do not match (--all tells why)"
     if told.rule is not None:
         yield from _decision(told.rule)
-    elif not others:
-        yield "there are none: the name is its own target"
     else:
-        yield "none matches: the name is its own target"
+        yield words.without_rule(told)
 
 
 def _title(tried: RuleTried) -> str:
@@ -79,37 +68,12 @@ def _title(tried: RuleTried) -> str:
 
 
 def _decision(tried: RuleTried) -> Iterator[str]:
-    rule, look = tried.rule, tried.rule.look
-    patterns = (("host", look.host), ("repository", look.repository))
-    matching = [f"{word} {pattern.text}" for word, pattern in patterns if pattern is not None]
-    yield f"{_title(tried)} decides: {' and '.join(matching)} {'match' if len(matching) > 1 else 'matches'}"
-    captures = {} if tried.captures is None else tried.captures.told()
+    yield f"{_title(tried)} decides: {words.matching(tried)}"
     indent = " " * len(f"{tried.number}. ")
+    captures = words.captured(tried)
     if captures:
-        yield f"{indent}with {', '.join(f'{name} = {text}' for name, text in captures.items())}"
-    if rule.deny is not None:
-        yield f"{indent}it denies"
-    elif rule.rewrites:
-        yield f"{indent}it leads to {', then '.join(rewrite.text for rewrite in rule.rewrites)}"
-    else:
-        yield f"{indent}it keeps the name"
-
-
-def _channel(told: Explanation, channel: ChannelTold) -> Iterator[str]:
-    yield f'{told.asked.reference} means the newest version in "{channel.versions}"'
-    if channel.tag is None:
-        yield "none is known here: a pull asks for the list of versions first"
-    else:
-        yield f"by what is known here that is {channel.tag}"
-
-
-def _order(told: Explanation) -> str:
-    if told.home is None:
-        return f"{len(told.targets)}, in this order: only a definite «not there» leads on to the next"
-    return (
-        f"{len(told.targets)}, and the tag stays at {told.home}, where it was found first: "
-        "none of the others is asked for it"
-    )
+        yield f"{indent}with {captures}"
+    yield f"{indent}it {words.leading(tried)}"
 
 
 def _target(
@@ -120,8 +84,8 @@ def _target(
         yield ""
     yield from _labelled("target", [str(route.target)])
     if route.variant != PLAIN:
-        yield from _labelled("variant", [_variant(route)])
-    yield from _labelled("upstream", [_upstream(route)])
+        yield from _labelled("variant", [words.variant(route)])
+    yield from _labelled("upstream", [words.upstream(route)])
     if route.access is Access.PRIVATE:
         yield from _labelled("access", ["private: a client that has not signed in is answered 401"])
     is_same = before is not None and before.policy == target.policy
@@ -132,46 +96,15 @@ def _target(
     yield from _labelled("cached", _cached(told, target, is_all=is_all))
 
 
-def _variant(route: Route) -> str:
-    if route.variant == PROVENANCE:
-        return "provenance: with the .prov file, where there is one"
-    return f"dependencies: their URLs are rewritten to lead to {route.own_host}"
-
-
-def _upstream(route: Route) -> str:
-    upstream = route.upstream
-    if upstream is None:
-        return f"{route.target.host}, of which rules.yaml says nothing: https, anonymous, public"
-    return f"{upstream.key} (line {upstream.place.line}): {', '.join(_traits(upstream))}"
-
-
-def _traits(upstream: Upstream) -> Iterator[str]:
-    yield f"kind {upstream.kind}"
-    if upstream.has_credentials:
-        yield "signs in"
-    if upstream.cert_file is not None:
-        yield "shows a certificate"
-    if upstream.allow_private:
-        yield "may lie on a private network"
-    yield upstream.access.value
-
-
 def _policy(values: Sequence[PolicyValue]) -> Iterator[str]:
     """What somebody wrote, a line each; the rest together, but for what is not there."""
     written = [value for value in values if value.origin is not PolicyOrigin.BUILT_IN]
     width = max((len(value.key) for value in written), default=0)
     for value in written:
-        yield f"{value.key:<{width}}  {_words(value)}  (from the {value.origin})"
+        yield f"{value.key:<{width}}  {words.value(value)}  (from the {value.origin})"
     others = [value for value in values if value.origin is PolicyOrigin.BUILT_IN]
-    told = [f"{value.key} {_words(value)}" for value in others if value.value not in (None, False, "0s")]
+    told = [f"{value.key} {words.value(value)}" for value in others if value.value not in (None, False, "0s")]
     yield f"built in: {', '.join(told)}"
-
-
-def _words(value: PolicyValue) -> str:
-    """As rules.yaml could have it on one line."""
-    if isinstance(value.value, str):
-        return value.value
-    return json.dumps(value.value, ensure_ascii=False)
 
 
 def _asks(told: Explanation, target: TargetTold) -> Iterator[str]:
@@ -187,17 +120,9 @@ def _asks(told: Explanation, target: TargetTold) -> Iterator[str]:
         rest = " " * len(lead)
         for place, url in enumerate(source.urls):
             yield f"{lead if place == 0 else rest}{url}{', where that is down' if place else ''}"
-        notes = list(_notes(source))
-        yield from (f"{rest}{note}" for note in notes) if source.urls else (f"{lead}{note}" for note in notes)
-
-
-def _notes(source: SourceTold) -> Iterator[str]:
-    if source.why_not is not None:
-        yield f"left out: {source.why_not}"
-    elif source.is_guessed and source.is_registry is None:
-        yield "if it is a registry: that is found out first"
-    elif source.is_guessed:
-        yield "it is a registry" if source.is_registry else "left out: it is no registry, as was found out"
+        note = words.source_note(source)
+        if note is not None:
+            yield f"{rest if source.urls else lead}{note}"
 
 
 def _cached(told: Explanation, target: TargetTold, *, is_all: bool) -> Iterator[str]:
@@ -210,25 +135,10 @@ def _cached(told: Explanation, target: TargetTold, *, is_all: bool) -> Iterator[
     width = max((len(held.row.tag) for held in shown), default=0)
     for held in shown:
         yield f"{held.row.tag:<{width}}  {held.row.digest}"
-        yield f"{'':<{width}}  by {held.row.source}, confirmed {_age(told, held)} ago; {_served(told, held)}"
+        confirmed = f"by {held.row.source}, confirmed {words.age(told, held)} ago"
+        yield f"{'':<{width}}  {confirmed}; {words.served(told, held)}"
     if len(shown) < len(target.held):
         yield f"and {len(target.held) - len(shown)} tags more (--all shows them)"
-
-
-def _served(told: Explanation, held: HeldTold) -> str:
-    if isinstance(told.asked.reference, Digest):
-        return "served for good"
-    if told.is_offline:
-        return "served at once: offline"
-    if not held.is_of_chain:
-        return "not served, for that source is not asked here"
-    return f"{held.standing}: {_STANDS[held.standing]}"
-
-
-def _age(told: Explanation, held: HeldTold) -> str:
-    seconds = max(0, round(told.now - held.row.confirmed_at))
-    unit, size = next(((unit, size) for unit, size in _AGES if seconds >= size), ("s", 1))
-    return f"{seconds // size} {unit}"
 
 
 def _refusal(told: Explanation) -> Iterator[str]:

@@ -13,13 +13,14 @@ from rich.console import Console
 from gateway.app import Gateway
 from gateway.cli.options import as_json, open_gateway, with_settings
 from gateway.cli.progress import shown_transfers
-from gateway.helm.version import newest, tag_of
+from gateway.helm.version import tag_of
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.location import Location, parse_location
-from gateway.oci.manifest import EdgeKind, Manifest, parse_manifest
+from gateway.oci.manifest import parse_manifest
 from gateway.oci.media_types import HELM_CHART_LAYER, HELM_PROVENANCE_LAYER
-from gateway.oci.reference import Reference, is_tag, parse_reference
+from gateway.oci.reference import is_tag
+from gateway.pull_whole import WholePuller
 from gateway.pulled import Pulled
 from gateway.rules.route import Wanted
 from gateway.settings import Settings
@@ -68,37 +69,10 @@ def command(settings: Settings, reference: str, destination: Path | None, is_jso
 async def _pull(settings: Settings, text: str, destination: Path | None, observe: Observer) -> _Facts:
     async with open_gateway(settings, observe) as gateway:
         location = parse_location(text, gateway.own_hosts)
-        reference = location.reference or await _newest(gateway, location)
-        pulled = await gateway.puller.manifest(Wanted(location.name), reference)
-        await _pull_parts(gateway, location, pulled.manifest)
+        whole = await WholePuller(gateway.puller).pull(location)
+        pulled = whole.pulled
         files = [] if destination is None else await _write(gateway, location, pulled, destination)
-        cache = pulled.cache.value
-        return _Facts(str(Location(location.name, reference)), str(pulled.manifest.digest), cache, files)
-
-
-async def _pull_parts(gateway: Gateway, location: Location, manifest: Manifest) -> None:
-    """Have all that a manifest names, and what that names."""
-    for edge in parse_manifest(manifest.content, manifest.media_type).edges:
-        digest = edge.descriptor.digest
-        if edge.kind is EdgeKind.MANIFEST:
-            pulled = await gateway.puller.manifest(Wanted(location.name), digest)
-            await _pull_parts(gateway, location, pulled.manifest)
-            continue
-        blob = (await gateway.puller.blob(Wanted(location.name), digest)).blob
-        try:
-            if blob.size:  # its last byte is given out once the whole is kept
-                await blob.read(blob.size - 1, 1)
-        finally:
-            blob.close()
-
-
-async def _newest(gateway: Gateway, location: Location) -> Reference:
-    version = newest((await gateway.puller.tags(Wanted(location.name))).tags)
-    if version is None:
-        raise OciError(
-            Situation.MANIFEST_NOT_KNOWN, f"{location.name} has no release among its tags: name a tag"
-        )
-    return parse_reference(version)
+        return _Facts(str(whole.location), str(pulled.manifest.digest), pulled.cache.value, files)
 
 
 async def _write(gateway: Gateway, location: Location, pulled: Pulled, folder: Path) -> list[str]:

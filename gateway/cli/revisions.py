@@ -2,8 +2,6 @@
 
 import difflib
 import json
-import os
-import pwd
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +12,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from gateway.app import rule_desk
+from gateway.cli.operator import operator
 from gateway.cli.options import as_json, leaving_no_folder, with_settings
 from gateway.cli.shown import iso_time, minute
 from gateway.logs import configure_logs
@@ -119,7 +118,7 @@ def roll_back(desk: RuleDesk, number: int, newest: int) -> RevisionHead:
     present = desk.engines.read(queries.newest, desk.origins)
     if present is not None and present.content == wanted.content:
         return present.head
-    draft = Draft(RevisionOrigin.ROLLBACK, _user(), wanted.content, f"back to revision {number}", number)
+    draft = Draft(RevisionOrigin.ROLLBACK, operator(), wanted.content, f"back to revision {number}", number)
     try:
         return desk.engines.write(queries.add, draft, time.time(), newest).head
     except Outdated as error:
@@ -213,15 +212,6 @@ def _note_on_file(desk: RuleDesk) -> str | None:
     if content == taken_in.content:
         return f"the file {desk.file.path} stays as it is; once it changes, what it says is in force again"
     return f"the file {desk.file.path} has changed since: once a server takes it in, that is in force"
-
-
-def _user() -> str:
-    """Who runs this, as the system knows them: no variable says so."""
-    uid = os.getuid()
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 @contextmanager

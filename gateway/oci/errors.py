@@ -31,6 +31,15 @@ class Situation(StrEnum):
     LOOP = "gateways ask each other in a circle"
     SOURCES_DOWN = "every source is down"
     RANGE_NOT_SATISFIABLE = "range cannot be met"
+    BODY_MALFORMED = "a body that cannot be read"
+    BODY_TOO_LARGE = "a body larger than is read"
+    BODY_TOO_SLOW = "a body that does not come"
+    MEDIA_TYPE_NOT_TAKEN = "a body of another media type"
+    RESOURCE_NOT_KNOWN = "there is nothing here"
+    CONFLICT = "what is asked does not go with what is there"
+    OUTDATED = "somebody changed it meanwhile"
+    CONDITION_MISSING = "no If-Match"
+    RULES_INVALID = "rules that cannot be used"
     OUR_FAULT = "our own fault"
 
 
@@ -73,10 +82,19 @@ _ANSWERS: Mapping[Situation, tuple[ErrorCode, int]] = {
     Situation.LOOP: (ErrorCode.UNKNOWN, 502),
     Situation.SOURCES_DOWN: (ErrorCode.UNAVAILABLE, 503),
     Situation.RANGE_NOT_SATISFIABLE: (ErrorCode.UNSUPPORTED, 416),
+    Situation.BODY_MALFORMED: (ErrorCode.UNSUPPORTED, 400),
+    Situation.BODY_TOO_LARGE: (ErrorCode.UNSUPPORTED, 413),
+    Situation.BODY_TOO_SLOW: (ErrorCode.UNSUPPORTED, 408),
+    Situation.MEDIA_TYPE_NOT_TAKEN: (ErrorCode.UNSUPPORTED, 415),
+    Situation.RESOURCE_NOT_KNOWN: (ErrorCode.NAME_UNKNOWN, 404),
+    Situation.CONFLICT: (ErrorCode.UNSUPPORTED, 409),
+    Situation.OUTDATED: (ErrorCode.UNSUPPORTED, 412),
+    Situation.CONDITION_MISSING: (ErrorCode.UNSUPPORTED, 428),
+    Situation.RULES_INVALID: (ErrorCode.UNSUPPORTED, 422),
     Situation.OUR_FAULT: (ErrorCode.UNKNOWN, 500),
 }
 
-Detail: TypeAlias = Mapping[str, str | int | Sequence[str]]
+Detail: TypeAlias = Mapping[str, str | int | Sequence[str] | Sequence[Mapping[str, str | int | None]]]
 
 
 @dataclass(eq=False)

@@ -16,11 +16,16 @@ class Standing(StrEnum):
     EXPIRED = "expired"  # as if nothing were held, unless upstream still stands by it
 
 
-def standing(policy: Policy, confirmed_at: float, now: float, *, is_exact: bool) -> Standing:
+def standing(
+    policy: Policy, confirmed_at: float, now: float, *, is_exact: bool, since: float | None = None
+) -> Standing:
     """Judge what upstream confirmed at ``confirmed_at``; both in seconds since the epoch.
 
-    ``is_exact``: an exact chart version, which never expires. A time to come is no confirmation.
+    ``is_exact``: an exact chart version, which never expires. A time to come is no confirmation. ``since`` is
+    a time before which none counts, whatever the policy says.
     """
+    if since is not None:
+        return Standing.FRESH if since <= confirmed_at <= now else Standing.STALE
     age_seconds = now - confirmed_at
     lasts_seconds = policy.recheck_for_seconds if is_exact else policy.fresh_for_seconds
     past_seconds = age_seconds - lasts_seconds

@@ -46,6 +46,7 @@ class RuleDraft:
     rewrites: tuple[ScalarNode, ...] = ()
     stated: frozenset[str] = frozenset()
     changes: tuple[Change[Policy], ...] = ()
+    is_enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,7 @@ RULE: Table[RuleDraft] = table(
             lambda draft, found: replace(draft, repository=found),
         ),
         row("rewrite", rule_values.one_or_more, lambda draft, nodes: replace(draft, rewrites=nodes)),
+        row("enabled", values.boolean, lambda draft, yes: replace(draft, is_enabled=yes)),
         *map(_on_rule, POLICY.values()),
     ]
 )

@@ -192,7 +192,7 @@ class Rule:
     """What is done with the names that match. Without ``rewrites`` a name is its own target.
 
     ``stated`` are the policy keys that stand on the rule, ``change`` puts them over another policy.
-    ``capture_names`` are the numbers of captures that have a name.
+    ``capture_names`` are the numbers of captures that have a name. ``key``: what hits are counted by.
     """
 
     name: str
@@ -203,10 +203,12 @@ class Rule:
     change: Callable[[Policy], Policy] = _as_it_is
     deny: str | None = None
     capture_names: tuple[tuple[str, int], ...] = ()
+    key: str = field(default="", compare=False)
+    is_enabled: bool = True
 
     def captures(self, host: str, name: str) -> Captures | None:
         """What it takes from a host and a name; None where it does not match."""
-        texts = self.look.captures(host, name)
+        texts = self.look.captures(host, name) if self.is_enabled else None
         return None if texts is None else Captures(name, texts, self.capture_names)
 
     def targets(self, captures: Captures) -> Sequence[str]:
@@ -215,12 +217,13 @@ class Rule:
 
 
 class Rules:
-    """All rules, top to bottom, ready to be matched. ``hosts`` are those written in rewrites."""
+    """All rules, top to bottom; ``enabled`` ones can be matched. ``hosts`` stand in rewrites of those."""
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self._rules = tuple(rules)
-        self._matcher = Matcher([rule.look for rule in self._rules])
-        written = (rewrite.host for rule in self._rules for rewrite in rule.rewrites)
+        self.enabled = tuple(rule for rule in self._rules if rule.is_enabled)
+        self._matcher = Matcher([rule.look for rule in self.enabled])
+        written = (rewrite.host for rule in self.enabled for rewrite in rule.rewrites)
         self.hosts = frozenset(host for host in written if host is not None)
 
     def __iter__(self) -> Iterator[Rule]:
@@ -240,7 +243,7 @@ class Rules:
         number = self._matcher.first(host, name)
         if number is None:
             return None
-        rule = self._rules[number]
+        rule = self.enabled[number]
         return rule, Captures(name, rule.look.captures_of_match(host, name), rule.capture_names)
 
 

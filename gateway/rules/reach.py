@@ -31,11 +31,12 @@ def upstream_of(rule_set: RuleSet, rewrite: Rewrite) -> Upstream | None:
 def unnamed_upstreams(rule_set: RuleSet, cover: Cover) -> Iterator[tuple[Upstream, int]]:
     """Upstreams that no name leads to, each with the number of the rule that takes all names below it.
 
-    Left out is whatever may be there for URLs, in indexes, redirects and realms, and where it is in doubt.
+    Left out is whatever may be there for URLs, in indexes, redirects and realms, for rules that are not
+    enabled now, and where it is in doubt.
     """
     if rule_set.egress.mode is EgressMode.ALLOWLIST:
         return
-    keeps_names = next((n for n, rule in enumerate(rule_set.rules) if _keeps_names(rule)), None)
+    keeps_names = next((n for n, rule in enumerate(rule_set.rules.enabled) if _keeps_names(rule)), None)
     wanted = _Wanted(rule_set)
     for upstream in rule_set.upstreams.values():
         if _may_serve_urls(upstream) or not _is_name(upstream.key):

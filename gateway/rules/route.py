@@ -72,6 +72,7 @@ class Route:
     ``chain`` are the sources in the order they are asked; ``is_registry_guessed``: the registry among them
     only where the upstream turns out to be one. ``chartproxy`` is the place that plays the chart proxy,
     None where it must not learn of this target. ``access`` says who may read what comes from there.
+    ``anew_since``: whatever upstream stood by before, in seconds since the epoch, it is asked for again.
     """
 
     name: Repository
@@ -84,6 +85,7 @@ class Route:
     chartproxy: str | None = None
     access: Access = Access.ANONYMOUS
     rules: RuleSet = field(default=_UNWRITTEN, compare=False, repr=False)
+    anew_since: float | None = field(default=None, compare=False)
 
     @property
     def errand(self) -> Errand:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Final
 
+from gateway.rules.identity import look_key
 from gateway.rules.keys import RULE, TEST, AskDraft, RuleDraft
 from gateway.rules.match import Look
 from gateway.rules.model import Policy, Rule, Rules, RuleTest
@@ -74,6 +75,8 @@ def _rule(number: int, node: MappingNode, report: Report) -> Rule | None:
         change,
         deny,
         capture_names=tuple(capture_names(patterns).items()),
+        key=look_key(look),
+        is_enabled=draft.is_enabled,
     )
 
 

@@ -14,7 +14,7 @@ MAX_SIZE_BYTES = 10 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_ALIASES = 100
 MAX_NODES = 1_000_000
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -36,7 +36,7 @@ class ScalarNode:
 
     @property
     def is_null(self) -> bool:
-        return self.is_plain and self.text in _NULLS
+        return self.is_plain and self.text in NULLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,23 @@ def parse_tree(text: str | bytes) -> Node:
         return _Builder(yaml.parse(decoded, Loader=loader)).document()
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, decoded) from error
+
+
+def parse_events(text: str) -> list[yaml.Event]:
+    """The events of ``text``, which begins with no byte order mark, for who needs to know where nodes end.
+
+    Raise TreeError for what is no YAML, or has more nodes than are read.
+    """
+    loader = getattr(yaml, "CLoader", yaml.Loader)
+    found: list[yaml.Event] = []
+    try:
+        for event in yaml.parse(_decode(text), Loader=loader):
+            found.append(event)
+            if len(found) > 2 * MAX_NODES:
+                raise TreeError(_place(event), f"more than {MAX_NODES} values")
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(error, text) from error
+    return found
 
 
 class _Builder:

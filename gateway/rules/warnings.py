@@ -18,7 +18,7 @@ _Remark: TypeAlias = tuple[str, Fault]  # the key's path, and what is odd there
 
 def warn(rule_set: RuleSet, file: str) -> list[Problem]:
     """What to look at again, in the order of the file; ``file`` is what it is called."""
-    cover = Cover([rule.look for rule in rule_set.rules])
+    cover = Cover([rule.look for rule in rule_set.rules.enabled])
     remarks = [
         *_never_matching(rule_set, cover),
         *_of_one_name(rule_set),
@@ -35,13 +35,14 @@ def warn(rule_set: RuleSet, file: str) -> list[Problem]:
 
 
 def _never_matching(rule_set: RuleSet, cover: Cover) -> Iterator[_Remark]:
-    rules = tuple(rule_set.rules)
+    rules = [(path, rule) for path, rule in _with_paths(rule_set) if rule.is_enabled]
     for number, first in cover.covered():
+        path, rule = rules[number]
         yield (
-            entry_path("rules", number + 1),
+            path,
             Fault(
-                rules[number].place,
-                f"it never matches: {_told(rules[first])} comes first and takes all that it would",
+                rule.place,
+                f"it never matches: {_told(rules[first][1])} comes first and takes all that it would",
                 "move it up, or remove it",
             ),
         )
@@ -89,7 +90,8 @@ def _always_refused(rule_set: RuleSet) -> Iterator[_Remark]:
     """Rules whose first target is below an upstream with ``deny``: the others are not gone to."""
     refused = refused_upstreams(rule_set)
     for path, rule in _with_paths(rule_set):
-        upstream = upstream_of(rule_set, rule.rewrites[0]) if rule.rewrites else None
+        leads = bool(rule.rewrites) and rule.is_enabled
+        upstream = upstream_of(rule_set, rule.rewrites[0]) if leads else None
         if upstream is not None and upstream.key in refused:
             yield (
                 join(path, "rewrite"),
@@ -135,7 +137,7 @@ def _unused(captures: Iterable[str], pattern: Pattern) -> tuple[str, str]:
 
 
 def _unnamed(rule_set: RuleSet, cover: Cover) -> Iterator[_Remark]:
-    rules = tuple(rule_set.rules)
+    rules = rule_set.rules.enabled
     for upstream, taker in unnamed_upstreams(rule_set, cover):
         yield (
             join("upstreams", upstream.key),

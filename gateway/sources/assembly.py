@@ -18,6 +18,7 @@ from gateway.sources.registry_asking import RegistryAsking
 from gateway.sources.registry_client import RegistryClient
 from gateway.sources.registry_kinds import KindMemory, RegistryKinds
 from gateway.sources.tokens import Tokens
+from gateway.sources.upstream_check import UpstreamCheck
 from gateway.sources.upstreams import Upstreams
 
 
@@ -39,6 +40,7 @@ class Sources:
     helm: HelmRepo
     others: Sequence[Tokens | RegistryKinds]
     http: Http
+    check: UpstreamCheck
 
     async def close(self) -> None:
         """End what runs, close what is open."""
@@ -76,4 +78,4 @@ def open_sources(
         SourceName.CHARTPROXY: ChartProxy(artifacts, upstreams, now, own_host),
         SourceName.HELM: helm,
     }
-    return Sources(by_name, helm, (tokens, kinds), http)
+    return Sources(by_name, helm, (tokens, kinds), http, UpstreamCheck(http, upstreams, tokens))

@@ -6,7 +6,16 @@ from typing import TypeVar
 
 import structlog
 
-from gateway.oci.outcomes import Missing, MissingName, NotThisKind, Outcome, Skipped, Unavailable, UnknownHost
+from gateway.oci.outcomes import (
+    Corrupt,
+    Missing,
+    MissingName,
+    NotThisKind,
+    Outcome,
+    Skipped,
+    Unavailable,
+    UnknownHost,
+)
 from gateway.rules.model import SourceName
 from gateway.sources.base import Source
 
@@ -61,6 +70,9 @@ async def ask_in_turn(sources: Sequence[Source], ask: Callable[[Source], Awaitab
             log.warning("source_skipped", source=source.name.value, reason=error.message)
             skipped.append(Failure(source.name, error))
         except Outcome as error:
+            if isinstance(error, Corrupt):
+                reason, message = error.reason, error.message
+                log.warning("upstream_corrupt", source=source.name.value, reason=reason, message=message)
             failures.append(Failure(source.name, error))
             if failures[-1].ends_it:
                 break

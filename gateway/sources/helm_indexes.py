@@ -155,7 +155,7 @@ class HelmIndexes:
         if held is not None and ask is Ask.WHEN_DUE and self._is_fresh(held.shelved, route):
             return held
         flight = self._flights.launch((url, int(ask is Ask.ANEW)), partial(self._ask, route, wanted, ask))
-        has_copy = held is not None and ask is Ask.WHEN_DUE
+        has_copy = held is not None and ask is Ask.WHEN_DUE and route.anew_since is None
         try:
             async with asyncio.timeout(STALE_SECONDS if has_copy else COLD_SECONDS):
                 return await asyncio.shield(flight)
@@ -166,7 +166,10 @@ class HelmIndexes:
             return replace(held, was_asked=True, failure=failure)
 
     def _is_fresh(self, shelved: ShelvedIndex, route: Route) -> bool:
-        return standing(route.policy, shelved.confirmed_at, self._now(), is_exact=False) is Standing.FRESH
+        stands = standing(
+            route.policy, shelved.confirmed_at, self._now(), is_exact=False, since=route.anew_since
+        )
+        return stands is Standing.FRESH
 
     async def _ask(self, route: Route, wanted: Wanted, ask: Ask) -> LoadedIndex:
         """The flight. It looks again at what is held: another may have landed since its client looked."""

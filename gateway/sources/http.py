@@ -89,7 +89,7 @@ class Http:
         self._limits = limits
         self._observe = observe
         self._now = now
-        self._origins = Origins(limits, monotonic)
+        self.origins = Origins(limits, monotonic, now=now)
 
     def get(
         self,
@@ -133,7 +133,7 @@ class Http:
             destinations = self._directory.destinations(url, errand)
         except Outcome:  # asking will say so at once
             return False
-        return all(self._origins.is_troubled(_service(destination.url)) for destination in destinations)
+        return all(self.origins.is_troubled(_service(destination.url)) for destination in destinations)
 
     @asynccontextmanager
     async def _asked(
@@ -157,7 +157,7 @@ class Http:
         """Where to ask, whoever is troubled last."""
         with _on_hop(hop):
             destinations = self._directory.destinations(url, errand)
-        return sorted(destinations, key=lambda each: self._origins.is_troubled(_service(each.url)))
+        return sorted(destinations, key=lambda each: self.origins.is_troubled(_service(each.url)))
 
     @asynccontextmanager
     async def _first_answer(
@@ -180,7 +180,7 @@ class Http:
     @asynccontextmanager
     async def _answered(self, request: _Request, destination: Destination) -> AsyncIterator[Answer]:
         """One request to one destination; its place is held until its answer is done with."""
-        origin = self._origins.get(_service(destination.url))
+        origin = self.origins.get(_service(destination.url))
         name = destination.name
         async with origin.place(name):
             with origin.attempt(name) as attempt:
@@ -196,9 +196,9 @@ class Http:
         """Take from the head of an answer what it says of its origin's health."""
         retry_after_seconds = parse_retry_after(response.headers.get("retry-after"), self._now())
         if response.status_code in (429, 503) and retry_after_seconds is not None:
-            attempt.end(Ending.PUT_OFF)
+            attempt.end(Ending.PUT_OFF, f"answered {response.status_code}: to be asked later")
             attempt.origin.wait(retry_after_seconds, is_rate_limited=response.status_code == 429)
-        attempt.end(_ending_with(response, destination))
+        attempt.end(_ending_with(response, destination), f"answered {response.status_code}")
         return Answer(
             url=destination.url,
             name=destination.name,
@@ -215,12 +215,13 @@ class Http:
             async with asyncio.timeout(self._limits.connect_seconds + self._limits.first_byte_seconds):
                 return await self._exchange(request, destination, transport)
         except TimeoutError as error:
-            attempt.end(Ending.SILENT)
+            attempt.end(Ending.SILENT, "did not answer in time")
             raise Unavailable(f"{destination.name} did not answer in time") from error
         except httpx.HTTPError as error:
             outcome = outcome_of_error(error, destination.name)
-            attempt.end(_ending_of(error, outcome))
-            _tell_operator(destination, error, outcome)
+            cause = str(error.__cause__ or error) or type(error).__name__
+            attempt.end(_ending_of(error, outcome), cause)
+            _tell_operator(destination, cause, outcome)
             raise outcome from error
 
     async def _exchange(
@@ -307,14 +308,14 @@ def _is_well(response: httpx.Response) -> bool:
     return response.status_code < 500 or response.headers.get(name) == value
 
 
-def _tell_operator(destination: Destination, error: httpx.HTTPError, outcome: Outcome) -> None:
+def _tell_operator(destination: Destination, cause: str, outcome: Outcome) -> None:
     """What clients are not told: where it was dialled, and why that failed."""
     told = {"upstream": destination.name, "url": str(destination.url)}
     if isinstance(outcome, UnknownHost) and outcome.is_refused:
         hint = "an upstream on a private network needs `allow_private: true` in rules.yaml"
         log.warning("address_refused", hint=hint, **told)
     else:
-        log.info("request_failed", cause=str(error.__cause__ or error) or type(error).__name__, **told)
+        log.info("request_failed", cause=cause, **told)
 
 
 async def _read_rest(response: httpx.Response, request: _Request) -> None:

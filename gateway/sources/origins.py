@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +14,9 @@ from gateway.sources.base import STALE_SECONDS
 from gateway.sources.breaker import Breaker, Ending
 
 log = structlog.get_logger(__name__)
+
+_WELL = (Ending.ANSWERED, Ending.NOTHING_LEARNT)
+_MAX_ERROR = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,47 @@ class HttpLimits:
     max_waiting: int = 1000
     pause_seconds: float = 15.0
     failures_to_pause: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OriginFacts:
+    """What is known of an origin, for people. Times are seconds since the epoch.
+
+    ``paused_until`` is None where it is asked; ``is_closed``: whether nothing speaks against asking it.
+    """
+
+    origin: str
+    is_closed: bool
+    has_failed: bool
+    paused_until: int | None
+    is_rate_limited: bool
+    running: int
+    waiting: int
+    requests: int
+    failures: int
+    last_error: str | None
+    last_error_at: float | None
+    last_ok_at: float | None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How an origin's requests ended so far, and what its last failure was."""
+
+    requests: int = 0
+    failures: int = 0
+    last_error: str | None = None
+    last_error_at: float | None = None
+    last_ok_at: float | None = None
+
+    def count(self, ending: Ending, why: str, now: float) -> None:
+        self.requests += 1
+        if ending is Ending.ANSWERED:
+            self.last_ok_at = now
+        elif ending not in _WELL:
+            self.failures += 1
+            told = "no such host" if ending is Ending.NO_SUCH_HOST else why or ending.name.lower()
+            self.last_error, self.last_error_at = told[:_MAX_ERROR], now
 
 
 @dataclass(slots=True, eq=False)
@@ -60,11 +104,11 @@ class Attempt:
         least = waited * self.origin.limits.least_bytes_per_second
         return waited > STALE_SECONDS and self.received_bytes < least
 
-    def end(self, ending: Ending) -> None:
-        """Note how it ended, once: with the head of an answer, or without one."""
+    def end(self, ending: Ending, why: str = "") -> None:
+        """Note how it ended, once: with the head of an answer, or without one. ``why`` is for people."""
         if self._ending is None:
             self._ending = ending
-            self.origin.note(ending, is_probe=self.is_probe)
+            self.origin.note(ending, why, is_probe=self.is_probe)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -81,7 +125,10 @@ class Attempt:
 
 @dataclass(slots=True, eq=False)
 class Origin:
-    """One scheme, host and port. ``has_failed``: the last request did, whichever way."""
+    """One scheme, host and port. ``has_failed``: the last request did, whichever way.
+
+    ``now`` gives seconds since the epoch.
+    """
 
     name: str
     limits: HttpLimits
@@ -89,6 +136,8 @@ class Origin:
     breaker: Breaker
     has_failed: bool = False
     attempts: set[Attempt] = field(default_factory=set)
+    now: Callable[[], float] = time.time
+    _tally: _Tally = field(default_factory=_Tally)
     _places: asyncio.Semaphore = field(default_factory=asyncio.Semaphore)
     _waiting_count: int = 0
 
@@ -142,9 +191,28 @@ class Origin:
             message = f"{name} {why}: it is asked again in {pause.seconds} s"
             raise Unavailable(message, pause.seconds, is_rate_limited=pause.is_rate_limited)
 
-    def note(self, ending: Ending, *, is_probe: bool) -> None:
+    def told(self) -> OriginFacts:
+        """What is known of it at this moment."""
+        pause = self.breaker.pause(self.monotonic())
+        return OriginFacts(
+            origin=self.name,
+            is_closed=self.breaker.is_closed,
+            has_failed=self.has_failed,
+            paused_until=None if pause is None else round(self.now() + pause.seconds),
+            is_rate_limited=pause is not None and pause.is_rate_limited,
+            running=len(self.attempts),
+            waiting=self._waiting_count,
+            requests=self._tally.requests,
+            failures=self._tally.failures,
+            last_error=self._tally.last_error,
+            last_error_at=self._tally.last_error_at,
+            last_ok_at=self._tally.last_ok_at,
+        )
+
+    def note(self, ending: Ending, why: str = "", *, is_probe: bool) -> None:
         """Count how a request ended."""
-        if ending not in (Ending.ANSWERED, Ending.NOTHING_LEARNT):
+        self._tally.count(ending, why, self.now())
+        if ending not in _WELL:
             self.has_failed = True
         with self._logging_change(ending.name.lower()):
             self.breaker.end(ending, self.monotonic(), is_probe=is_probe)
@@ -173,9 +241,11 @@ class Origins:
         limits: HttpLimits,
         monotonic: Callable[[], float] = time.monotonic,
         max_count: int = 4096,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._limits = limits
         self._monotonic = monotonic
+        self._now = now
         self._max_count = max_count
         self._origins: OrderedDict[str, Origin] = OrderedDict()
 
@@ -193,11 +263,16 @@ class Origins:
         found = self._origins.get(name)
         return found is not None and found.is_troubled()
 
+    def told(self, most: int) -> Sequence[OriginFacts]:
+        """What is known of those asked last, ``most`` of them."""
+        asked = list(self._origins.values())
+        return [origin.told() for origin in asked[-most:]]
+
     def _make(self, name: str) -> Origin:
         limits = self._limits
         breaker = Breaker(limits.pause_seconds, limits.failures_to_pause)
         places = asyncio.Semaphore(limits.concurrency)
-        return Origin(name, limits, self._monotonic, breaker, _places=places)
+        return Origin(name, limits, self._monotonic, breaker, now=self._now, _places=places)
 
     def _forget_one(self) -> None:
         if len(self._origins) >= self._max_count:

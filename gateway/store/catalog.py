@@ -158,8 +158,17 @@ class Catalog:
     async def keep_blob(  # noqa: PLR0917 (a right's columns, in their order)
         self, target: Target, variant: str, digest: Digest, size_bytes: int, source: str, kept_at: float
     ) -> None:
-        """Keep that a source delivered or confirmed a blob, which gives the target the right to it."""
-        await self._write(writes.keep_blob, (target, variant, digest), Right(size_bytes, source), kept_at)
+        """Keep that a source delivered or confirmed a blob, which gives the target the right to it.
+
+        Not where no manifest of the target names it any more: that was purged meanwhile.
+        """
+        key, right = (target, variant, digest), Right(size_bytes, source)
+
+        def keep(engines: Engines) -> None:
+            command = writes.keep_blob if engines.is_part else writes.keep_named_blob
+            self._run_write(engines, command, key, right, kept_at)
+
+        await self._rows.run(keep)
 
     async def confirm_tag(
         self,

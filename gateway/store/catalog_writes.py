@@ -36,6 +36,18 @@ def keep_untagged(connection: Connection, row: TagRow, kept: KeptManifest) -> bo
     return False
 
 
+def keep_named_blob(connection: Connection, key: RightKey, right: Right, kept_at: float) -> bool:
+    target, _, digest = key
+    naming = exists().where(
+        manifest_edges.c.digest == str(digest),
+        rights.c.digest == manifest_edges.c.manifest,
+        rights.c.target == str(target),
+    )
+    if not connection.execute(select(naming)).scalar():
+        return False
+    return keep_blob(connection, key, right, kept_at)
+
+
 def keep_blob(connection: Connection, key: RightKey, right: Right, kept_at: float) -> bool:
     target, variant, digest = key
     _keep_size(connection, digest, right.size_bytes, kept_at)

@@ -47,6 +47,7 @@ class Engines:
     make_room: Callable[[], None] | None = None
     read_turns: Turns = field(default_factory=lambda: Turns(CONNECTIONS))
     write_turns: Turns = field(default_factory=lambda: Turns(CONNECTIONS))
+    is_part: bool = False  # rows that others refer to may be in another database
 
     def read(self, query: Callable[[Connection, *Ts], T], *arguments: *Ts) -> T:
         def run() -> T:
@@ -180,7 +181,7 @@ def open_in_memory(limit_bytes: int) -> Engines:
 
     event.listen(engine, "connect", bound)
     turns = Turns(1)
-    return Engines(engine, engine, read_turns=turns, write_turns=turns)
+    return Engines(engine, engine, read_turns=turns, write_turns=turns, is_part=True)
 
 
 def _sqlite_engine(path: Path, synchronous: str, pool_size: int) -> Engine:

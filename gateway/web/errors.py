@@ -19,7 +19,7 @@ async def answer_failure(error: Exception, scope: Scope, send: Send, *, has_star
     if has_started:  # cut short of Content-Length: the client sees that it is not whole
         log.warning("answer_cut", path=shown_path(scope), cause=ascii(error))
         raise error
-    await send_answer(send, error_answer(_told(error, scope)), is_head=scope["method"] == "HEAD")
+    await send_answer(send, error_answer(failure_told(error, scope)), is_head=scope["method"] == "HEAD")
 
 
 def log_refused(error: OciError, scope: Scope) -> None:
@@ -39,7 +39,7 @@ def shown_path(scope: Scope) -> str:
     return ascii(scope["path"])[1:-1][:500]
 
 
-def _told(error: Exception, scope: Scope) -> OciError:
+def failure_told(error: Exception, scope: Scope) -> OciError:
     """What the client is told; the log is told more."""
     if isinstance(error, OciError):
         log_refused(error, scope)

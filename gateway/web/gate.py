@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import chain
 
 import structlog
@@ -47,7 +47,7 @@ class Gate:
             await send({"type": "websocket.close"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        watched = _Watched(send)
+        watched = Watched(send)
         started = time.perf_counter()
         try:
             refused = _refusal(scope)
@@ -70,7 +70,7 @@ class Gate:
             )
 
 
-class _Watched:
+class Watched:
     """Passes messages on to the server, and notes what it took."""
 
     def __init__(self, send: Send) -> None:
@@ -89,6 +89,11 @@ class _Watched:
 
 def _refusal(scope: Scope) -> OciError | None:
     """Why a request is refused before its path is looked at; None where it may pass."""
+    return head_refusal(scope, _METHODS, takes_body=False)
+
+
+def head_refusal(scope: Scope, methods: Collection[str], *, takes_body: bool) -> OciError | None:
+    """Why a request is refused for what its head says alone."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     if len(raw_path) + len(scope["query_string"]) > MAX_TARGET_BYTES:
@@ -98,12 +103,12 @@ def _refusal(scope: Scope) -> OciError | None:
             Situation.HEADERS_TOO_LARGE,
             f"at most {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes, Accept of {MAX_ACCEPT_BYTES}",
         )
-    refused = _body_refusal(headers)
+    refused = _body_refusal(headers, takes_body=takes_body)
     if refused is not None and refused.situation is Situation.PATH_MALFORMED:
         return refused
     if scope["http_version"] not in _VERSIONS and scope["scheme"] == "http":
         return OciError(Situation.PATH_MALFORMED, "without TLS, only HTTP/1.1 is spoken here")
-    if scope["method"] not in _METHODS:
+    if scope["method"] not in methods:
         return OciError(Situation.METHOD_NOT_OFFERED, f"{scope['method'][:20]} is not offered here")
     return _path_refusal(raw_path, scope["path"]) or refused
 
@@ -124,7 +129,7 @@ def _path_refusal(raw_path: bytes, path: str) -> OciError | None:
     return None
 
 
-def _body_refusal(headers: list[tuple[bytes, bytes]]) -> OciError | None:
+def _body_refusal(headers: list[tuple[bytes, bytes]], *, takes_body: bool) -> OciError | None:
     names = dict(headers)
     is_chunked = b"transfer-encoding" in names
     if not is_chunked and b"content-length" not in names:
@@ -132,6 +137,6 @@ def _body_refusal(headers: list[tuple[bytes, bytes]]) -> OciError | None:
     lengths = [value for name, value in headers if name == b"content-length"]
     if is_chunked and lengths:
         return OciError(Situation.PATH_MALFORMED, "a body has a length or is chunked, not both")
-    if is_chunked or any(value != b"0" for value in lengths):
+    if not takes_body and (is_chunked or any(value != b"0" for value in lengths)):
         return OciError(Situation.BODY_NOT_ALLOWED, "a body is not read here")
     return None

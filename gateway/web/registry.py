@@ -14,10 +14,11 @@ from gateway.oci.manifest import image_index
 from gateway.oci.media_types import OCI_IMAGE_INDEX, OCTET_STREAM
 from gateway.oci.paging import cut, parse_page
 from gateway.oci.ranges import ByteRange, parse_range, unsatisfied_range
-from gateway.oci.reference import Tag
+from gateway.oci.reference import Reference, Tag
 from gateway.oci.repository import Repository
 from gateway.pull import Puller
-from gateway.pulled import Cache, Listed, Pulled
+from gateway.pulled import Cache, Listed, Pulled, PulledBlob
+from gateway.recording import Record, Unrecorded
 from gateway.rules.route import Wanted
 from gateway.sources.via import is_loop, note_incoming
 from gateway.web.forwarded import ClientOf, HostOf
@@ -47,6 +48,8 @@ from gateway.web.responses import (
 _KNOWN_QUERIES = frozenset({"n", "last", "ns", "artifactType", "rewrite_dependencies"})
 _MAX_QUERIES = 16
 _PATHS = 2000
+_UNRECORDED = Unrecorded()
+_COUNTED = ManifestAsked | BlobAsked | TagsAsked
 
 Query = dict[str, str]
 RequestHeaders = dict[bytes, bytes]
@@ -76,9 +79,15 @@ class Asker:
     client_of: ClientOf
 
 
-def registry_app(puller: Puller, now: Callable[[], float], identity: Identity, asker: Asker) -> ASGIApp:
+def registry_app(
+    puller: Puller,
+    now: Callable[[], float],
+    identity: Identity,
+    asker: Asker,
+    record: Record = _UNRECORDED,
+) -> ASGIApp:
     """The ASGI application of the data port; ``now`` gives seconds since the epoch."""
-    registry = Registry(puller, now)
+    registry = Registry(puller, now, record)
     parse = lru_cache(_PATHS)(_parse)  # a path of a distribution client is asked for again and again
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +100,11 @@ def registry_app(puller: Puller, now: Callable[[], float], identity: Identity, a
         namespace = _namespace(query.get("ns"), host, headers, identity)
         asked = parse(scope["path"], namespace, host, query.get("rewrite_dependencies"))
         is_head = scope["method"] == "HEAD"
-        answer = await registry.answer(asked, host, query, headers, is_head=is_head)
+        try:
+            answer = await registry.answer(asked, host, query, headers, is_head=is_head)
+        except Exception as error:
+            _note_refusal(record, error, asked)
+            raise
         if namespace is not None and scope["path"].startswith("/v2/"):
             answer.headers.append((b"oci-namespace", namespace.name.encode()))
         await send_answer(send, answer, is_head=is_head, receive=receive)
@@ -102,9 +115,10 @@ def registry_app(puller: Puller, now: Callable[[], float], identity: Identity, a
 class Registry:
     """Answers what was asked; a HEAD and a GET by the same lines."""
 
-    def __init__(self, puller: Puller, now: Callable[[], float]) -> None:
+    def __init__(self, puller: Puller, now: Callable[[], float], record: Record) -> None:
         self._puller = puller
         self._now = now
+        self._record = record
 
     async def answer(
         self,
@@ -118,7 +132,10 @@ class Registry:
         match asked:
             case Named(ManifestAsked(_, reference), wanted):
                 pulled = await self._puller.manifest(wanted, reference)
-                return self._manifest(pulled, headers, is_tag=isinstance(reference, Tag))
+                answer = self._manifest(pulled, headers, is_tag=isinstance(reference, Tag))
+                pull = _pull(reference, is_head=is_head)
+                self._record.manifest(wanted, pull, pulled, 0 if is_head else len(answer.body))
+                return answer
             case Named(BlobAsked(_, digest), wanted) if is_head:
                 return await self._blob_head(wanted, digest, headers)
             case Named(BlobAsked(_, digest), wanted):
@@ -153,13 +170,14 @@ class Registry:
 
     async def _blob_head(self, wanted: Wanted, digest: Digest, headers: RequestHeaders) -> Answer:
         descriptor = await self._puller.describe_blob(wanted, digest)
+        self._record.served(Cache.HIT, None, 0)
         if is_known(headers.get(b"if-none-match"), digest):
             return _unchanged_blob(digest)
         return Answer(200, _blob_headers(digest, descriptor.size, Cache.HIT))
 
     async def _blob(self, wanted: Wanted, digest: Digest, headers: RequestHeaders) -> Answer | BlobAnswer:
         pulled = await self._puller.blob(wanted, digest)
-        blob = pulled.blob
+        blob = _Counted(pulled, self._record)
         if is_known(headers.get(b"if-none-match"), digest):
             blob.close()
             return _unchanged_blob(digest)
@@ -180,7 +198,9 @@ class Registry:
         listed = await self._puller.tags(wanted)
         shown = cut(listed.tags, page, f"/v2/{wanted}/tags/list")
         own = [*_link(shown.next_link), *self._cache_headers(listed)]
-        return json_answer({"name": wanted.name.name, "tags": list(shown.names)}, own)
+        answer = json_answer({"name": wanted.name.name, "tags": list(shown.names)}, own)
+        self._record.served(listed.cache, listed.source, len(answer.body))
+        return answer
 
     async def _catalog(self, host: str, query: Query) -> Answer:
         page = parse_page(query.get("n"), query.get("last"))
@@ -194,6 +214,41 @@ class Registry:
             found = [descriptor for descriptor in found if descriptor.artifact_type == artifact_type]
             own.append((b"oci-filters-applied", b"artifactType"))
         return body_answer(200, OCI_IMAGE_INDEX.encode(), image_index(found), own)
+
+
+class _Counted:
+    """A blob that counts what is read of it, and tells it as it is closed."""
+
+    def __init__(self, pulled: PulledBlob, record: Record) -> None:
+        self._blob = pulled.blob
+        self._told = (pulled.cache, pulled.source)
+        self._record = record
+        self._read_bytes = 0
+
+    @property
+    def size(self) -> int:
+        return self._blob.size
+
+    async def read(self, offset: int, length: int) -> bytes:
+        piece = await self._blob.read(offset, length)
+        self._read_bytes += len(piece)
+        return piece
+
+    def close(self) -> None:
+        self._blob.close()
+        self._record.served(*self._told, self._read_bytes)
+
+
+def _pull(reference: Reference, *, is_head: bool) -> str:
+    """What a request pulls; nothing where it only looks whether a digest is there."""
+    if isinstance(reference, Tag):
+        return reference.name
+    return "" if is_head else str(reference)
+
+
+def _note_refusal(record: Record, error: Exception, asked: Named | CatalogAsked | Base) -> None:
+    if isinstance(asked, Named) and isinstance(asked.asked, _COUNTED):
+        record.refused(error, asked.wanted if isinstance(asked.asked, ManifestAsked) else None)
 
 
 def _parse(

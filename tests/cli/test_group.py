@@ -14,7 +14,8 @@ from gateway.cli import Verbs, group
 from gateway.store.data_dir import DataDir
 
 COMMANDS = [
-    *("demo", "explain", "gc", "list", "migrate", "pin", "pull", "rules", "scrub", "serve", "unpin"),
+    *("demo", "explain", "gc", "list", "migrate", "pin", "pull", "purge", "refresh", "rules", "scrub"),
+    *("serve", "token", "unpin"),
 ]
 
 

@@ -13,6 +13,8 @@ from gateway.settings_values import LogLevel
 GIVEN = {
     "HOST": "::1",
     "PORT": "0",
+    "ADMIN_HOST": "::1",
+    "ADMIN_PORT": "off",
     "DATA_DIR": "/var/lib/gateway",
     "DATABASE_URL": "sqlite:////var/lib/catalog.db",
     "RULES": "/etc/rules.yaml",

@@ -63,7 +63,7 @@ class Site:
         self, *flags: str, workers: int = 1, environment: Mapping[str, str] | None = None
     ) -> Iterator["Server"]:
         """Run ``gateway serve`` on a free port; its log is written out at the end, for a test that fails."""
-        arguments = ("serve", "--port", "0", "--workers", str(workers), *flags)
+        arguments = ("serve", "--port", "0", "--admin-port", "off", "--workers", str(workers), *flags)
         server = Server(self._start(*arguments, environment=environment))
         try:
             server.wait_until_ready()

@@ -186,6 +186,7 @@ RULE: Final[Mapping[str, Words]] = {
             *('"b.example/${0"', "b.example/", "b.example//x", "b.example/x..y", "", "{a: b}", '[""]'),
         ),
     ),
+    "enabled": _BOOLEAN,
 }
 
 TEST: Final[Mapping[str, Words]] = {

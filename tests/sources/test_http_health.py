@@ -155,7 +155,7 @@ async def test_only_one_probe_passes_at_a_time_and_who_leaves_fails_nobody() -> 
         await say(GOOD)
 
     async with raw_server(held_back) as server, asking(clock=clock) as http:
-        http._origins.get(server.origin).wait(60, is_rate_limited=False)
+        http.origins.get(server.origin).wait(60, is_rate_limited=False)
         clock.seconds += 60
         probe = asyncio.create_task(fetched(http, server.url()))
         await arrived.acquire()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, MetaData, create_engine, select
 
+from gateway.store import admin_tables
 from gateway.store.engine import open_sqlite
 from gateway.store.schema import SchemaError, is_current, migrate_sqlite
 from gateway.store.tables import metadata, tags
@@ -18,7 +19,7 @@ from tests.store.tracing import require_strace
 
 pytestmark = pytest.mark.slow  # real files, sockets and processes
 
-ALL = ["0001", "0002", "0003", "0004"]
+ALL = ["0001", "0002", "0003", "0004", "0005"]
 
 
 @pytest.fixture
@@ -29,7 +30,10 @@ def path(tmp_path: Path) -> Path:
 def differences(engine: Engine) -> list[object]:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        found: list[object] = list(compare_metadata(context, metadata))
+        both = MetaData()
+        for table in (*metadata.tables.values(), *admin_tables.metadata.tables.values()):
+            table.to_metadata(both)
+        found: list[object] = list(compare_metadata(context, both))
     engine.dispose()
     return found
 
@@ -62,6 +66,9 @@ def test_what_an_older_catalog_holds_came_from_helm(path: Path) -> None:
         DROP TABLE tag_lists; DROP TABLE registries; DROP TABLE flight_failures;
         DROP TABLE rule_revisions; DROP TABLE rule_troubles; DROP TABLE tag_targets;
         DROP TABLE private_targets; DROP TABLE pins;
+        DROP TABLE admin_tokens; DROP TABLE admin_sessions; DROP TABLE audit; DROP TABLE activity;
+        DROP TABLE rule_hits; DROP TABLE recent_pulls; DROP TABLE events; DROP TABLE upstream_states;
+        DROP TABLE jobs;
         UPDATE alembic_version SET version_num = '0001';
         INSERT INTO rights (target, variant, digest) VALUES ('a.example/b', 'plain', 'sha256:c');
         """

@@ -1,0 +1,234 @@
+"""The composition root of the admin desk: a gateway's parts become the application of the admin listener."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from gateway.access.throttle import Throttle
+from gateway.actions import Actions
+from gateway.activity import ActivityDesk
+from gateway.activity_seen import SettingShown
+from gateway.app import Gateway, following, rules_told, version
+from gateway.audit import AuditDesk
+from gateway.caretaker import actions, job_desk
+from gateway.catalog_desk import CatalogDesk
+from gateway.jobs import JobDesk
+from gateway.logs import access_log
+from gateway.oci.errors import OciError
+from gateway.rule_editing import RuleEditor
+from gateway.rule_trials import Trials
+from gateway.settings_shown import settings_shown
+from gateway.settings_values import RulesEditedIn
+from gateway.sign_in import FirstLink, SignIn, TokenDesk
+from gateway.sources.transports import Transports, verify_guard
+from gateway.storage_use import Places as StoragePlaces
+from gateway.storage_use import StorageDesk
+from gateway.store.activity_book import ActivityBook
+from gateway.store.admin_book import AdminBook
+from gateway.store.admin_link import LinkFile
+from gateway.store.catalog_search import CatalogSearch
+from gateway.upstream_states import UpstreamDesk
+from gateway.web.admin import (
+    access_api,
+    access_pages,
+    actions_api,
+    actions_pages,
+    activity_api,
+    catalog_api,
+    mirror_pages,
+    rules_api,
+    rules_pages,
+    standing_api,
+)
+from gateway.web.admin.app import Desk, admin_app
+from gateway.web.admin.catalog_commands import Front
+from gateway.web.admin.catalog_pages import CatalogPages
+from gateway.web.admin.door import SessionDoor
+from gateway.web.admin.events_pages import EventPages
+from gateway.web.admin.operations import Endpoint
+from gateway.web.admin.overview_pages import Overview
+from gateway.web.admin.pages import Drawer, Page
+from gateway.web.admin.settings_pages import SettingsPage
+from gateway.web.admin.storage_pages import StoragePages
+from gateway.web.admin.upstreams_pages import UpstreamPages
+from gateway.web.forwarded import ClientOf
+from gateway.web.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """What the API and the pages are about, put together once."""
+
+    tokens: TokenDesk
+    audit: AuditDesk
+    rules: RuleEditor
+    catalog: CatalogDesk
+    activity: ActivityDesk
+    actions: Actions
+    jobs: JobDesk
+    settings: Sequence[SettingShown]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where somebody on this machine reaches the desk (host and port), and the registry."""
+
+    desk: str
+    registry: str
+
+
+def create_admin(gateway: Gateway, places: Places) -> ASGIApp:
+    """The desk of a gateway that was composed for it alone, in a process of its own."""
+    drawer, desks = Drawer(version(), gateway.clock.now), open_desks(gateway)
+    door, now = _door(gateway, drawer), gateway.clock.now
+    metrics = Metrics(desks.activity, version(), lambda: rules_told(gateway.switch.in_force), now)
+    desk = Desk(
+        version(),
+        door,
+        _endpoints(desks),
+        _pages(gateway, desks, drawer, places),
+        (metrics.route(door),),
+        lambda: _running(gateway, desks.jobs, places),
+        _error_page(drawer),
+    )
+    return admin_app(desk, access_log(gateway.settings.log_level, gateway.settings.log_format))
+
+
+def open_desks(gateway: Gateway) -> Desks:
+    book, now = _book(gateway), gateway.clock.now
+    audit, jobs = AuditDesk(book, now), job_desk(gateway)
+    return Desks(
+        tokens=TokenDesk(book, now),
+        audit=audit,
+        rules=_rule_editor(gateway, audit),
+        catalog=CatalogDesk(
+            gateway.storage.catalog,
+            CatalogSearch(gateway.storage.engines),
+            gateway.storage.blobs,
+            gateway.own_hosts,
+        ),
+        activity=_activity(gateway),
+        actions=actions(gateway, jobs, audit.note),
+        jobs=jobs,
+        settings=settings_shown(gateway.settings),
+    )
+
+
+def _activity(gateway: Gateway) -> ActivityDesk:
+    storage, data_dir, clock = gateway.storage, gateway.storage.data_dir, gateway.clock
+    book = ActivityBook(storage.engines)
+    upstreams = UpstreamDesk(
+        book,
+        gateway.sources.check,
+        gateway.instance_id,
+        lambda: gateway.switch.in_force.rule_set,
+        clock.now,
+    )
+    catalog = data_dir.catalog if data_dir.server is None else None
+    places = StoragePlaces(data_dir.root, data_dir.blobs / "quarantine", catalog, storage.disk)
+    quota_bytes = gateway.settings.max_cache_size_bytes
+    counted = StorageDesk(places, storage.engines, quota_bytes, clock.now, clock.monotonic)
+    return ActivityDesk(book, upstreams, counted, clock.now)
+
+
+def _rule_editor(gateway: Gateway, audit: AuditDesk) -> RuleEditor:
+    trials = Trials(
+        names=gateway.storage.engines, explainer=lambda: gateway.explainer, own_hosts=gateway.own_hosts
+    )
+    return RuleEditor(
+        gateway.desk,
+        trials,
+        audit.note,
+        is_read_only=gateway.settings.rules_edited_in is RulesEditedIn.FILE,
+        trouble=lambda: gateway.switch.in_force.trouble,
+        now=gateway.clock.now,
+    )
+
+
+def _endpoints(desks: Desks) -> list[Endpoint]:
+    return [
+        *access_api.operations(desks.tokens, desks.audit),
+        *rules_api.operations(desks.rules, desks.activity),
+        *catalog_api.operations(desks.catalog),
+        *activity_api.operations(desks.activity),
+        *standing_api.operations(desks.activity, desks.settings),
+        *actions_api.operations(desks.actions),
+    ]
+
+
+def _pages(gateway: Gateway, desks: Desks, drawer: Drawer, places: Places) -> list[Page]:
+    now, front, activity = gateway.clock.now, _front(gateway, places), desks.activity
+    has_admin_token = gateway.settings.admin_token is not None
+    overview = Overview(
+        activity,
+        lambda: gateway.switch.in_force.trouble,
+        front,
+        desks.tokens.list_all,
+        has_admin_token,
+        now,
+        drawer,
+    )
+    return [
+        *overview.pages(),
+        *rules_pages.pages(desks.rules, drawer, activity.rule_hits),
+        *CatalogPages(desks.catalog, activity.storage, front, drawer).pages(),
+        *UpstreamPages(activity, now, drawer).pages(),
+        *mirror_pages.pages(desks.actions, drawer),
+        *actions_pages.pages(desks.actions, drawer),
+        *EventPages(activity, drawer).pages(),
+        *StoragePages(activity, desks.actions.pinned, drawer).pages(),
+        *SettingsPage(desks.settings, drawer).pages(),
+        *access_pages.pages(desks.tokens, desks.audit, drawer),
+    ]
+
+
+def _front(gateway: Gateway, places: Places) -> Front:
+    url = gateway.settings.public_url
+    return (
+        Front(places.registry, is_plain=True) if url is None else Front(url.authority, url.scheme == "http")
+    )
+
+
+@asynccontextmanager
+async def _running(gateway: Gateway, jobs: JobDesk, places: Places) -> AsyncIterator[None]:
+    await verify_guard(Transports())
+    await gateway.sources.http.prepare()
+    tend = partial(_first_link(gateway).tend, f"http://{places.desk}", gateway.clock.sleep)
+    async with following(gateway, tend):
+        yield
+        await jobs.close()
+    await gateway.close()
+
+
+def _door(gateway: Gateway, drawer: Drawer) -> SessionDoor:
+    sign_in = SignIn(_book(gateway), gateway.settings.admin_token, gateway.clock.now)
+    clients = ClientOf(gateway.settings.trusted_proxies)
+    return SessionDoor(sign_in, Throttle(gateway.clock.monotonic), clients, drawer)
+
+
+def _first_link(gateway: Gateway) -> FirstLink:
+    return FirstLink(
+        _book(gateway),
+        LinkFile(gateway.storage.data_dir.root / "admin-link"),
+        gateway.instance_id,
+        gateway.clock.now,
+        has_admin_token=gateway.settings.admin_token is not None,
+    )
+
+
+def _book(gateway: Gateway) -> AdminBook:
+    return AdminBook(gateway.desk.engines)
+
+
+def _error_page(drawer: Drawer) -> Callable[[Request, OciError], Response]:
+    def error_page(_request: Request, error: OciError) -> Response:
+        heading = error.situation.value[0].upper() + error.situation.value[1:]
+        values = {"status": error.status, "heading": heading, "message": error.message}
+        return drawer.page("error.html", None, error.status, **values)
+
+    return error_page
