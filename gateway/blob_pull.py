@@ -219,9 +219,8 @@ class BlobPuller:
                 f"{descriptor.digest} has {descriptor.size} bytes, more than is fetched", "too_large"
             )
         try:
-            await ask_in_turn(
-                self._origins(route, named), partial(self._transfer_from, route, descriptor, transfer)
-            )
+            ask = partial(self._transfer_from, route, descriptor, transfer)
+            await ask_in_turn(route.target, self._origins(route, named), ask)
         except (Missing, Unavailable) as error:
             if not await self._refetched(route, descriptor.digest, error):
                 raise

@@ -69,7 +69,7 @@ _KINDS: Final[Mapping[str, Sequence[Kind]]] = {
         Kind(_WARNING, "{target}:{version}", "the archive has another digest than the index says"),
     ),
     "digest_mismatch_accepted": (Kind(_WARNING, "{target}", "{reason}"),),
-    "upstream_corrupt": (Kind(_ERROR, "{message}", "{source}: {reason}", _is_not_of_a_blob),),
+    "upstream_corrupt": (Kind(_ERROR, "{target}", "{source}: {message}", _is_not_of_a_blob),),
     "blob_refused": (Kind(_ERROR, "{target}", "upstream sent other bytes than {digest}"),),
     "blob_damaged": (Kind(_ERROR, "{digest}", "{what}; {hint}"),),
     "manifest_damaged": (Kind(_ERROR, "{digest}", "it is fetched again"),),

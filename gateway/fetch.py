@@ -57,7 +57,7 @@ class Fetcher:
         """Ask the route's chain; where nobody knows the name, what was learnt of upstream is in doubt."""
         chain = self.chain(route, first)
         try:
-            return await ask_in_turn(chain, ask)
+            return await ask_in_turn(route.target, chain, ask)
         except MissingName as error:
             if not isinstance(error, UnknownHost):
                 for source in chain:

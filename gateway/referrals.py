@@ -89,7 +89,8 @@ class Referrals:
     async def _ask(self, key: _Key, route: Route, subject: Digest, giver: str) -> Sequence[Descriptor]:
         """The flight; whoever comes later has its answer, also where nobody waited for it."""
         chain = self._givers(route, giver)
-        listed = await ask_in_turn(chain, partial(_referrers, route, subject)) if chain else ()
+        ask = partial(_referrers, route, subject)
+        listed = await ask_in_turn(route.target, chain, ask) if chain else ()
         if _weight(listed) <= _REMEMBERED_BYTES:
             self._listed[key] = (listed, self._now())
         return listed

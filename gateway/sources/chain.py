@@ -16,6 +16,7 @@ from gateway.oci.outcomes import (
     Unavailable,
     UnknownHost,
 )
+from gateway.oci.target import Target
 from gateway.rules.model import SourceName
 from gateway.sources.base import Source
 
@@ -53,7 +54,7 @@ class Failure:
         return self.source is SourceName.HELM and isinstance(outcome, Missing) and not _is_vague(outcome)
 
 
-async def ask_in_turn(sources: Sequence[Source], ask: Callable[[Source], Awaitable[T]]) -> T:
+async def ask_in_turn(target: Target, sources: Sequence[Source], ask: Callable[[Source], Awaitable[T]]) -> T:
     """Return the first answer. Missing and Unavailable move on to the next source; Corrupt and Denied end it.
 
     What is raised tells in ``tried`` what each of several sources said.
@@ -71,8 +72,8 @@ async def ask_in_turn(sources: Sequence[Source], ask: Callable[[Source], Awaitab
             skipped.append(Failure(source.name, error))
         except Outcome as error:
             if isinstance(error, Corrupt):
-                reason, message = error.reason, error.message
-                log.warning("upstream_corrupt", source=source.name.value, reason=reason, message=message)
+                told = {"source": source.name.value, "reason": error.reason, "message": error.message}
+                log.warning("upstream_corrupt", target=str(target), **told)
             failures.append(Failure(source.name, error))
             if failures[-1].ends_it:
                 break

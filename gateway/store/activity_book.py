@@ -46,6 +46,7 @@ _KEPT_SECONDS: Final[Mapping[int, int]] = {
     DAY_SECONDS: 400 * DAY_SECONDS,
 }
 _SAME_EVENT_SECONDS: Final = 3600.0
+_LONGEST_EVENT_SECONDS: Final = float(DAY_SECONDS)  # what never ends shall not sink below all that is newer
 _LOOKED_BACK: Final = 2_000
 _FORGOTTEN_SECONDS: Final = float(DAY_SECONDS)
 _AT_ONCE: Final = 2_000  # rows that are removed in one transaction
@@ -181,14 +182,15 @@ def _add(
 
 
 def _add_events(connection: Connection, noted: Sequence[Noted]) -> None:
-    """What goes on is one event as long as it comes again within an hour."""
+    """What goes on is one event as long as it comes again within an hour, for a day at most."""
     if not noted:
         return
-    since = min(one.first_at for one in noted) - _SAME_EVENT_SECONDS
+    first_at = min(one.first_at for one in noted)
+    since, begun = first_at - _SAME_EVENT_SECONDS, first_at - _LONGEST_EVENT_SECONDS
     kinds = sorted({one.kind for one in noted})
     wanted = (
         select(events.c.number, events.c.kind, events.c.subject)
-        .where(events.c.last_at >= since, events.c.kind.in_(kinds))
+        .where(events.c.last_at >= since, events.c.first_at >= begun, events.c.kind.in_(kinds))
         .order_by(events.c.last_at.desc())
         .limit(_LOOKED_BACK)
     )

@@ -27,8 +27,9 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 401, 403, 404, 
 [parameters]
 "query.name" = "argo/argo-cd"
 "query.reference" = "7.1.0"
-"""  # No pattern has the whole grammar of references: 400. A target of more than 2 KiB is 414. 412, 422 and 428 are
-# about what is there, and not how it is asked.
+"""
+# No pattern has the whole grammar of references: 400. A target of more than 2 KiB is 414. 412, 422, 428 are about
+# what is there, and not how it is asked.
 _SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
 

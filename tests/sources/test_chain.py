@@ -14,6 +14,7 @@ from gateway.oci.outcomes import (
     Unavailable,
     UnknownHost,
 )
+from gateway.oci.target import Target
 from gateway.rules.model import SourceName
 from gateway.sources.base import Source
 from gateway.sources.chain import ask_in_turn
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.anyio
 
 REGISTRY, CHARTPROXY, HELM = SourceName.REGISTRY, SourceName.CHARTPROXY, SourceName.HELM
 CHAIN = (REGISTRY, CHARTPROXY, HELM)
+TARGET = Target.parse("charts.example.test/demo")
 Answers = dict[SourceName, Outcome | str]
 
 
@@ -43,7 +45,8 @@ class Asked:
 
 
 async def ask(asked: Asked, chain: Sequence[SourceName] = CHAIN) -> str:
-    return await ask_in_turn([FakeSource(MemoryBlobs(), name=name) for name in chain], asked)
+    sources = [FakeSource(MemoryBlobs(), name=name) for name in chain]
+    return await ask_in_turn(TARGET, sources, asked)
 
 
 async def outcome_of(answers: Answers, chain: Sequence[SourceName] = CHAIN) -> Outcome:
@@ -177,4 +180,4 @@ async def test_what_is_no_outcome_is_not_ours_to_judge() -> None:
         raise OSError("our own fault")
 
     with pytest.raises(OSError, match="our own fault"):
-        await ask_in_turn([FakeSource(MemoryBlobs())], fail)
+        await ask_in_turn(TARGET, [FakeSource(MemoryBlobs())], fail)

@@ -100,6 +100,14 @@ async def test_an_event_that_comes_again_within_an_hour_is_the_same_one(book: Ac
     assert [row.subject for row in await book.events(None, None, 10)] == ["a", "b", "a"]
 
 
+async def test_an_event_that_never_ends_is_a_new_one_after_a_day(book: ActivityBook) -> None:
+    for half_hours in range(51):
+        await book.keep(FIRST, Harvest(events=[noted(at=NOW + 1800 * half_hours)]), NOW)
+    newest, oldest = await book.events(None, None, 10)
+    assert (oldest.times, newest.times) == (49, 2)
+    assert newest.first_at == NOW + DAY_SECONDS + 1800
+
+
 async def test_what_every_worker_says_is_one_event_met_once(book: ActivityBook) -> None:
     for teller in (FIRST, SECOND):
         await book.keep(teller, Harvest(events=[noted(is_everybodys=True)]), NOW)

@@ -221,9 +221,10 @@ def _jobs(actions: Actions) -> list[Endpoint]:
     async def list_jobs(call: Call[JobQuery, Nothing]) -> Reply[JobPage]:
         query = call.query
         before = int(query.after) if query.after else None
-        found = await actions.jobs.list(query.state, before, query.limit)
-        after = str(found[-1].number) if len(found) == query.limit else None
-        return Reply(JobPage([job_facts(job) for job in found], after))
+        found = await actions.jobs.list(query.state, before, query.limit + 1)
+        shown = found[: query.limit]
+        after = str(shown[-1].number) if len(found) > query.limit else None
+        return Reply(JobPage([job_facts(job) for job in shown], after))
 
     async def get_job(call: Call[Nothing, Nothing]) -> Reply[JobFacts]:
         return Reply(job_facts(await actions.jobs.find(call.number("number"))))

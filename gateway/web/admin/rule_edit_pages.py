@@ -141,8 +141,8 @@ class _RulesEdited:
         """The one way in which a page changes the rules."""
         draft = read_draft(visit.form)
         if "resumed" in visit.form:
-            notice = "You had been signed out: nothing is saved yet. Look at it again, then save."
-            return await self._review(visit, draft, notice=notice)
+            remark = "You had been signed out: nothing is saved yet. Look at it again, then save."
+            return await self._review(visit, draft, remark=remark)
         try:
             content = await drafted_text(self.editor, draft)
             head = await self.editor.save(
@@ -175,7 +175,7 @@ class _RulesEdited:
         )
 
     async def _review(
-        self, visit: Visit, draft: Draft, error: OciError | None = None, notice: str | None = None
+        self, visit: Visit, draft: Draft, error: OciError | None = None, remark: str | None = None
     ) -> Response:
         looked = await self._look(draft)
         if error is not None and not looked.flaws:
@@ -187,7 +187,7 @@ class _RulesEdited:
             return self.drawer.page(
                 "rules_form.html", visit, code, draft=draft, looked=looked, read_only=None
             )
-        return self.drawer.page("rules_review.html", visit, code, draft=draft, looked=looked, notice=notice)
+        return self.drawer.page("rules_review.html", visit, code, draft=draft, looked=looked, remark=remark)
 
     async def _merge(self, visit: Visit, draft: Draft) -> Response:
         """412: what they changed, what was changed here, and both in one text."""

@@ -35,7 +35,7 @@ class _RollBack:
         if number is None or expected is None:
             raise OciError(Situation.QUERY_MALFORMED, "the form does not say which revision")
         if "resumed" in visit.form:
-            return await self._page(visit, number, notice=_RESUMED)
+            return await self._page(visit, number, remark=_RESUMED)
         try:
             head = await self.editor.roll_back(number, expected=expected, author=visit.asker.name)
         except OciError as error:
@@ -43,7 +43,7 @@ class _RollBack:
         return redirect("/admin/rules", saved=str(head.number))
 
     async def _page(
-        self, visit: Visit, number: int, code: int = 200, *, trouble: str = "", notice: str = ""
+        self, visit: Visit, number: int, code: int = 200, *, trouble: str = "", remark: str = ""
     ) -> Response:
         found = await self.editor.revision(number)
         current = await self.editor.current()
@@ -60,5 +60,5 @@ class _RollBack:
             lines=lines[:MAX_LINES],
             cut=max(0, len(lines) - MAX_LINES),
             trouble=trouble,
-            notice=notice,
+            remark=remark,
         )
