@@ -153,11 +153,14 @@ class RuleEditor:
         return await self._add(draft, expected, "rules.save")
 
     async def roll_back(self, number: int, *, expected: int, author: str) -> RevisionHead:
-        """Have the content of a revision in force again, also where the file alone is edited."""
+        """Have the content of a revision in force again, also where the file alone is edited.
+
+        Raise OciError as ``save`` does: what one may not write, one may not bring back either.
+        """
         newest, wanted = await self._newest(), await self._required(number)
         _require_newest(expected, _number(newest))
         with _as_refusals():
-            await self._run(self._readings.rule_set, _text(wanted))
+            await self._run(self._require_savable, _text(wanted), _text(newest))
         if newest is not None and newest.content == wanted.content:
             return newest.head
         comment = f"back to revision {number}"

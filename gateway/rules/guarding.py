@@ -1,10 +1,11 @@
 """Where credentials go by the rules: what decides that is changed in the file alone."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
-from gateway.rules.model import RuleSet, Upstream, usual_url
+from gateway.rules.model import Policy, RuleSet, Upstream, usual_url
 from gateway.rules.section import join
 
 MaySee: TypeAlias = Callable[[HttpUrl, HttpUrl, Collection[str]], bool]  # a realm, of a registry, token_hosts
@@ -20,23 +21,55 @@ def changed_guards(
     """The paths of keys that an edit must leave alone, and does not.
 
     They are those of credentials; where there are any, here or there, what says where these go; and the same
-    of each upstream whose key is on a host that may see them, for a key moves what is asked below it.
+    of each upstream that is on a host that may see them by its key or by its URLs, for what is asked below
+    these is moved. Nor may such a place become a chart proxy, which is asked in its own right for everybody.
     ``logins`` are places of a docker config.json; ``may_see`` says whether a realm gets the credentials of a
     registry.
     """
-    held = [one for rules in (saved, edited) for one in rules.upstreams.values() if _signs_in(one)]
+    signing = [one for rules in (saved, edited) for one in rules.upstreams.values() if _signs_in(one)]
+    guarded = _Guarded(signing, logins, may_see)
     for key in sorted({*saved.upstreams, *edited.upstreams}):
         before, after = _at(saved, key), _at(edited, key)
-        yield from (_path(key, word) for word in _SIGNING if getattr(before, word) != getattr(after, word))
-        is_near = any(_is_near(before, one, may_see) for one in held)
-        if is_near or any(_is_near_login(one, logins, may_see) for one in (before, after)):
-            yield from (
-                _path(key, word) for word in _LEADING if getattr(before, word) != getattr(after, word)
-            )
-    if held or logins:
+        yield from (_path(key, word) for word in _changed(_SIGNING, before, after))
+        leading = _changed(_LEADING, before, after)
+        if leading and (guarded.is_near(before) or guarded.is_near(after)):
+            yield from (_path(key, word) for word in leading)
+    proxies = {*_chartproxies(edited)} - {*_chartproxies(saved)}
+    yield from sorted({path for path, place in proxies if guarded.is_near(_on(edited, place))})
+    if signing or logins:
         for word in ("proxy", "no_proxy", "ca_file"):
             if getattr(saved.egress, word) != getattr(edited.egress, word):
                 yield f"egress.{word}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    """Who signs in, by rules.yaml or by a docker config.json, and who may see with what."""
+
+    signing: Collection[Upstream]
+    logins: Collection[str]
+    may_see: MaySee
+
+    def is_near(self, upstream: Upstream) -> bool:
+        """Whether credentials may be sent to a host of this upstream, also those of another."""
+        dialled = [usual_url(upstream.host), usual_url(upstream.key), *upstream.urls]
+        hosts = {upstream.host, *(url.host for url in dialled)}
+        return any(self._sees(one, hosts, dialled) for one in self.signing) or any(
+            registry.host in hosts or self._is_realm_of(registry, (), dialled)
+            for registry in map(_registry_of, self.logins)
+            if registry is not None
+        )
+
+    def _sees(self, signing: Upstream, hosts: Collection[str], dialled: Collection[HttpUrl]) -> bool:
+        own = {signing.host, *(url.host for url in signing.urls), *signing.token_hosts, *signing.trusted_by}
+        return not own.isdisjoint(hosts) or any(
+            self._is_realm_of(url, signing.token_hosts, dialled) for url in signing.urls
+        )
+
+    def _is_realm_of(
+        self, registry: HttpUrl, token_hosts: Collection[str], dialled: Collection[HttpUrl]
+    ) -> bool:
+        return any(self.may_see(url, registry, token_hosts) for url in dialled)
 
 
 def _signs_in(upstream: Upstream) -> bool:
@@ -48,29 +81,34 @@ def _at(rules: RuleSet, key: str) -> Upstream:
     return rules.upstreams.get(key) or Upstream(key, (usual_url(key),))
 
 
+def _on(rules: RuleSet, place: str) -> Upstream:
+    """What holds for a place, which may be below a key."""
+    return rules.upstream_for(place) or Upstream(place, (usual_url(place),))
+
+
+def _changed(words: Sequence[str], before: Upstream, after: Upstream) -> Sequence[str]:
+    return [word for word in words if getattr(before, word) != getattr(after, word)]
+
+
+def _chartproxies(rules: RuleSet) -> Iterator[tuple[str, str]]:
+    """Which places are chart proxies, with the key that says so; for rules, whichever it is."""
+    written = [("defaults", rules.defaults)]
+    written += [
+        (join("upstreams", key), one.policy) for key, one in rules.upstreams.items() if one.has_own_chartproxy
+    ]
+    written += [("rules", one.change(Policy())) for one in rules.rules if "chartproxy" in one.stated]
+    for path, policy in written:
+        if policy.chartproxy is not None:
+            yield join(path, "chartproxy"), policy.chartproxy
+
+
 def _path(key: str, word: str) -> str:
     named = {"urls": "url", "stated_access": "access"}
     return join(join("upstreams", key), named.get(word, word))
 
 
-def _is_near(upstream: Upstream, signing: Upstream, may_see: MaySee) -> bool:
-    hosts = {signing.host, *(url.host for url in signing.urls), *signing.token_hosts, *signing.trusted_by}
-    return upstream.host in hosts or any(
-        _may_see(upstream, url, signing.token_hosts, may_see) for url in signing.urls
-    )
-
-
-def _is_near_login(upstream: Upstream, logins: Collection[str], may_see: MaySee) -> bool:
-    dialled = {url.host for url in (usual_url(upstream.key), *upstream.urls)}
-    for login in logins:
-        try:
-            registry = parse_upstream_url(f"https://{login}")
-        except UrlError:
-            continue
-        if registry.host in dialled or _may_see(upstream, registry, (), may_see):
-            return True
-    return False
-
-
-def _may_see(upstream: Upstream, registry: HttpUrl, token_hosts: Collection[str], may_see: MaySee) -> bool:
-    return may_see(usual_url(upstream.host), registry, token_hosts)
+def _registry_of(login: str) -> HttpUrl | None:
+    try:
+        return parse_upstream_url(f"https://{login}")
+    except UrlError:
+        return None

@@ -59,11 +59,46 @@ def test_another_upstream_on_a_host_that_may_see_credentials_is_guarded(key: str
     assert guarded(upstreams(SAVED), upstreams(f"{SAVED}  {key}: {NEAR}\n")) == [f'upstreams."{key}".url']
 
 
+@pytest.mark.parametrize("host", ["nexus.example.com", "nexus-1.example.com", "auth.nexus-1.example.com"])
+def test_an_upstream_whose_urls_are_on_such_a_host_is_guarded(host: str) -> None:
+    """What is asked of the host is asked of the second URL, too, where the first fails: with credentials."""
+    moving = f'  far.example.com: {{urls: ["https://{host}", "https://evil.example.com"]}}\n'
+    assert guarded(upstreams(SAVED), upstreams(SAVED + moving)) == ['upstreams."far.example.com".url']
+    assert guarded(upstreams(SAVED + moving), upstreams(SAVED)) == ['upstreams."far.example.com".url']
+
+
+@pytest.mark.parametrize("place", ["nexus.example.com", "nexus.example.com/team", "open.example.com/nexus"])
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("defaults: {{chartproxy: {place}}}\n{saved}", "defaults.chartproxy"),
+        (
+            "{saved}  far.example.com: {{chartproxy: {place}}}\n",
+            'upstreams."far.example.com".chartproxy',
+        ),
+        (
+            '{saved}rules: [{{repository: "a/*", rewrite: "far.example.com/$1", chartproxy: {place}}}]\n',
+            "rules.chartproxy",
+        ),
+    ],
+)
+def test_what_credentials_open_does_not_become_a_chart_proxy_that_is_open_to_all(
+    text: str, key: str, place: str
+) -> None:
+    saved = upstreams(SAVED + '  open.example.com/nexus: {url: "https://nexus-1.example.com/x"}\n')
+    after = text.format(place=place, saved=saved)
+    assert guarded(saved, after) == [key]
+    assert not guarded(after, after)
+    assert not guarded(saved, text.format(place="open.example.com", saved=saved))
+
+
 @pytest.mark.parametrize("key", ["ghcr.io", "ghcr.io/token", "auth.ghcr.io"])
 def test_a_docker_login_is_guarded_as_well(key: str) -> None:
     after = upstreams(f"  {key}: {NEAR}\n")
     assert guarded("", after, ["ghcr.io/org"])
-    assert guarded("", upstreams('  new.example.com: {url: "http://ghcr.io"}\n'), ["ghcr.io/org"])
+    for url in ("http://ghcr.io", "https://auth.ghcr.io"):
+        assert guarded("", upstreams(f'  new.example.com: {{url: "{url}"}}\n'), ["ghcr.io/org"])
+    assert guarded("", "defaults: {chartproxy: ghcr.io/org}\n", ["ghcr.io/org"]) == ["defaults.chartproxy"]
     assert not guarded("", after)
 
 

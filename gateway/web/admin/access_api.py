@@ -8,10 +8,10 @@ import msgspec
 
 from gateway.access.roles import Role
 from gateway.audit import AuditDesk
-from gateway.oci.errors import OciError, Situation
+from gateway.oci.errors import Situation
 from gateway.sign_in import TokenDesk
 from gateway.store.admin_rows import AuditEntry, Token
-from gateway.web.admin.operations import Call, Endpoint, Nothing, NumberCursor, Operation, Reply
+from gateway.web.admin.operations import Call, Endpoint, Nothing, NumberCursor, Operation, Reply, number_of
 from gateway.web.admin.pages import iso_time
 
 _DAY_SECONDS = 86400.0
@@ -111,7 +111,7 @@ class AccessApi:
 
     async def list_audit(self, call: Call[AuditAsked, Nothing]) -> Reply[AuditPage]:
         limit = call.query.limit
-        entries = await self._audit.entries(read_cursor(call.query.after), limit + 1)
+        entries = await self._audit.entries(number_of(call.query.after), limit + 1)
         return Reply(AuditPage([_line(one) for one in entries[:limit]], next_cursor(entries, limit)))
 
 
@@ -164,15 +164,6 @@ def token_facts(token: Token) -> TokenFacts:
         expires_at=None if token.expires_at is None else iso_time(token.expires_at),
         used_at=None if token.used_at is None else iso_time(token.used_at),
     )
-
-
-def read_cursor(text: str) -> int | None:
-    """The number that the next page stays below; raise OciError for what no page gave."""
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise OciError(Situation.QUERY_MALFORMED, "after is the next of the page before, as it was given")
-    return int(text)
 
 
 def next_cursor(entries: Sequence[AuditEntry], limit: int) -> str | None:

@@ -6,7 +6,8 @@ from gateway.access.roles import Role
 from gateway.audit import AuditDesk
 from gateway.oci.errors import OciError, Situation
 from gateway.sign_in import LINK_NAME, MadeToken, TokenDesk
-from gateway.web.admin.access_api import next_cursor, read_cursor
+from gateway.web.admin.access_api import next_cursor
+from gateway.web.admin.operations import number_of
 from gateway.web.admin.pages import Drawer, Page, Visit, redirect
 
 _ENTRIES = 50
@@ -51,7 +52,7 @@ class AccessPages:
     async def _draw(
         self, visit: Visit, *, made: MadeToken | None = None, error: OciError | None = None
     ) -> Response:
-        entries = await self._audit.entries(read_cursor(visit.query("after")), _ENTRIES + 1)
+        entries = await self._audit.entries(number_of(visit.query("after")), _ENTRIES + 1)
         return self._drawer.page(
             "access.html",
             visit,

@@ -194,6 +194,13 @@ class Operation(Generic[Query, Body, Value]):
         return self.refusals if self.body is Nothing else (*self.refusals, *_OF_BODIES)
 
 
+def number_of(cursor: str) -> int | None:
+    """The number that a page goes on from; None for the first; raise OciError for what no page gave."""
+    if not re.fullmatch(r"[0-9]{0,9}", cursor, re.ASCII):
+        raise OciError(Situation.QUERY_MALFORMED, "after is what next said on the page before")
+    return int(cursor) if cursor else None
+
+
 def _with_whole_numbers(value: object) -> object:
     """1.0 is a whole number too, as JSON schemas count."""
     if isinstance(value, float) and value.is_integer():

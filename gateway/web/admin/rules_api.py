@@ -15,7 +15,7 @@ from gateway.rules.tree import MAX_SIZE_BYTES
 from gateway.store.activity_rows import RuleHits
 from gateway.store.revisions import RevisionHead
 from gateway.web.admin.explanation_facts import ExplanationFacts, explanation_facts
-from gateway.web.admin.operations import Call, Endpoint, Nothing, Operation, Reply
+from gateway.web.admin.operations import Call, Endpoint, Nothing, Operation, Reply, number_of
 from gateway.web.admin.rules_facts import (
     AgainstAsked,
     CheckedFacts,
@@ -47,7 +47,6 @@ from gateway.web.admin.rules_facts import (
 
 _TAG: Final = "rules"
 _ETAG: Final = re.compile(r'"([0-9]{1,9})"', re.ASCII)
-_CURSOR: Final = re.compile(r"[0-9]{0,9}", re.ASCII)
 _TEXT_BYTES: Final = 2 * MAX_SIZE_BYTES  # in JSON every line break, and more, takes two
 _OUTDATED_ETAG: Final = -1
 
@@ -76,7 +75,7 @@ class RulesApi:
     async def list_rules(self, call: Call[ListAsked, Nothing]) -> Reply[RuleList]:
         current, limit = await self._editor.current(), call.query.limit
         page = await self._editor.rules(
-            current.content, query=call.query.query, after=_cursor(call.query.after) or 0, limit=limit + 1
+            current.content, query=call.query.query, after=number_of(call.query.after) or 0, limit=limit + 1
         )
         shown = page.rules[:limit]
         hits = await self._hits.rule_hits([rule.key for rule in shown])
@@ -122,7 +121,7 @@ class RulesApi:
 
     async def list_revisions(self, call: Call[PageAsked, Nothing]) -> Reply[RevisionList]:
         limit = call.query.limit
-        heads = await self._editor.revisions(_cursor(call.query.after), limit + 1)
+        heads = await self._editor.revisions(number_of(call.query.after), limit + 1)
         following = str(heads[limit - 1].number) if len(heads) > limit else None
         return Reply(RevisionList([revision_facts(head) for head in heads[:limit]], following))
 
@@ -169,12 +168,6 @@ def _tagged(number: int) -> Mapping[str, str]:
 
 def _made(head: RevisionHead) -> Reply[RevisionFacts]:
     return Reply(revision_facts(head), _tagged(head.number))
-
-
-def _cursor(text: str) -> int | None:
-    if not _CURSOR.fullmatch(text):
-        raise OciError(Situation.QUERY_MALFORMED, "after is what next said on the page before")
-    return int(text) if text else None
 
 
 _TEXT_REFUSALS: Final = (Situation.RULES_INVALID, Situation.RESOURCE_NOT_KNOWN, Situation.CONFLICT)

@@ -11,6 +11,7 @@ from gateway.rules.problems import Problem
 from gateway.store.activity_rows import RuleHits
 from gateway.store.revisions import RevisionHead
 from gateway.web.admin.explanation_facts import ExplanationFacts, explanation_facts
+from gateway.web.admin.operations import NumberCursor
 from gateway.web.admin.pages import iso_time
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=200)]
@@ -147,12 +148,12 @@ class RevisionList(msgspec.Struct, frozen=True):
 class ListAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     query: Words = ""
     limit: Limit = 50
-    after: Annotated[str, msgspec.Meta(max_length=20)] = ""
+    after: NumberCursor = ""
 
 
 class PageAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Limit = 50
-    after: Annotated[str, msgspec.Meta(max_length=20)] = ""
+    after: NumberCursor = ""
 
 
 class AgainstAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
