@@ -157,6 +157,7 @@ class RuleEditor:
 
         Raise OciError as ``save`` does: what one may not write, one may not bring back either.
         """
+        of_all = await self._book.newest_number()  # not all of them count where the file alone is edited
         newest, wanted = await self._newest(), await self._required(number)
         _require_newest(expected, _number(newest))
         with _as_refusals():
@@ -165,7 +166,6 @@ class RuleEditor:
             return newest.head
         comment = f"back to revision {number}"
         draft = Draft(RevisionOrigin.ROLLBACK, author, wanted.content, comment, number)
-        of_all = await self._book.newest_number()  # not all of them count where the file alone is edited
         return await self._add(draft, of_all, "rules.rollback")
 
     def _require_savable(self, text: str, saved: str) -> None:

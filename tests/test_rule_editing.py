@@ -202,6 +202,8 @@ async def test_no_credential_shows_in_any_text_and_all_come_back_as_they_were(tm
         ("  nexus.example.com:", "  evil.example.com:"),
         ("rules:", "  nexus-1.example.com/helm/x: {url: https://evil.example.com}\nrules:"),
         ("rules:", "egress: {proxy: http://evil.example.com:3128}\nrules:"),
+        ("rules:", '  far.example.com: {urls: ["https://nexus-1.example.com", "https://evil"]}\nrules:'),
+        ("rules:", "defaults: {chartproxy: nexus.example.com}\nrules:"),
     ],
 )
 async def test_an_editor_cannot_lead_a_saved_credential_to_a_host_of_his(
@@ -235,6 +237,18 @@ async def test_a_rollback_is_a_new_revision_and_held_to_what_is_newest(tmp_path:
         assert (
             await refusal(at.editor.roll_back(9, expected=3, author="ada"))
         ).situation is Situation.RESOURCE_NOT_KNOWN
+
+
+@pytest.mark.parametrize("edited_in", [RulesEditedIn.BOTH, RulesEditedIn.FILE])
+async def test_a_rollback_leads_no_credential_where_the_file_led_it_before(
+    tmp_path: Path, edited_in: RulesEditedIn
+) -> None:
+    async with house(tmp_path, edited_in=edited_in) as at:
+        at.place.book.add(RevisionOrigin.FILE, RULES.replace("//nexus-1.", "//nexus-2."))
+        error = await refusal(at.editor.roll_back(1, expected=2, author="ada"))
+        assert error.situation is Situation.DENIED
+        assert 'upstreams."nexus.example.com".url' in error.message
+        assert len(at.place.book.texts()) == 2
 
 
 async def test_a_text_that_is_saved_already_makes_no_revision(tmp_path: Path) -> None:

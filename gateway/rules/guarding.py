@@ -35,7 +35,7 @@ def changed_guards(
         if leading and (guarded.is_near(before) or guarded.is_near(after)):
             yield from (_path(key, word) for word in leading)
     proxies = {*_chartproxies(edited)} - {*_chartproxies(saved)}
-    yield from sorted({path for path, place in proxies if guarded.is_near(_on(edited, place))})
+    yield from sorted({path for path, place, _ in proxies if guarded.is_near(_on(edited, place))})
     if signing or logins:
         for word in ("proxy", "no_proxy", "ca_file"):
             if getattr(saved.egress, word) != getattr(edited.egress, word):
@@ -90,8 +90,8 @@ def _changed(words: Sequence[str], before: Upstream, after: Upstream) -> Sequenc
     return [word for word in words if getattr(before, word) != getattr(after, word)]
 
 
-def _chartproxies(rules: RuleSet) -> Iterator[tuple[str, str]]:
-    """Which places are chart proxies, with the key that says so; for rules, whichever it is."""
+def _chartproxies(rules: RuleSet) -> Iterator[tuple[str, str, str]]:
+    """Where it is written, for rules whichever it is; the place; and the key by whose rights that is asked."""
     written = [("defaults", rules.defaults)]
     written += [
         (join("upstreams", key), one.policy) for key, one in rules.upstreams.items() if one.has_own_chartproxy
@@ -99,7 +99,8 @@ def _chartproxies(rules: RuleSet) -> Iterator[tuple[str, str]]:
     written += [("rules", one.change(Policy())) for one in rules.rules if "chartproxy" in one.stated]
     for path, policy in written:
         if policy.chartproxy is not None:
-            yield join(path, "chartproxy"), policy.chartproxy
+            place = policy.chartproxy
+            yield join(path, "chartproxy"), place, _on(rules, place).key
 
 
 def _path(key: str, word: str) -> str:

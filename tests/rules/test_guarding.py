@@ -92,6 +92,13 @@ def test_what_credentials_open_does_not_become_a_chart_proxy_that_is_open_to_all
     assert not guarded(saved, text.format(place="open.example.com", saved=saved))
 
 
+def test_a_chart_proxy_does_not_come_by_credentials_as_its_own_key_goes() -> None:
+    before = "defaults: {chartproxy: nexus.example.com/open}\n" + upstreams(SAVED)
+    own = "  nexus.example.com/open: {kind: chartproxy}\n"
+    assert guarded(before + own, before) == ["defaults.chartproxy"]
+    assert not guarded(before + own, before + own.replace("chartproxy}", "registry}"))
+
+
 @pytest.mark.parametrize("key", ["ghcr.io", "ghcr.io/token", "auth.ghcr.io"])
 def test_a_docker_login_is_guarded_as_well(key: str) -> None:
     after = upstreams(f"  {key}: {NEAR}\n")
