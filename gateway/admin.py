@@ -1,12 +1,10 @@
 """The composition root of the admin desk: a gateway's parts become the application of the admin listener."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from gateway.access.throttle import Throttle
@@ -19,7 +17,6 @@ from gateway.caretaker import actions, job_desk
 from gateway.catalog_desk import CatalogDesk
 from gateway.jobs import JobDesk
 from gateway.logs import access_log
-from gateway.oci.errors import OciError
 from gateway.rule_editing import RuleEditor
 from gateway.rule_trials import Trials
 from gateway.settings_shown import settings_shown
@@ -94,7 +91,7 @@ def create_admin(gateway: Gateway, places: Places) -> ASGIApp:
         _pages(gateway, desks, drawer, places),
         (metrics.route(door),),
         lambda: _running(gateway, desks.jobs, places),
-        _error_page(drawer),
+        drawer.error_page,
     )
     return admin_app(desk, access_log(gateway.settings.log_level, gateway.settings.log_format))
 
@@ -175,7 +172,7 @@ def _pages(gateway: Gateway, desks: Desks, drawer: Drawer, places: Places) -> li
     )
     return [
         *overview.pages(),
-        *rules_pages.pages(desks.rules, drawer, activity.rule_hits),
+        *rules_pages.pages(desks.rules, drawer, activity.rule_hits, front),
         *CatalogPages(desks.catalog, activity.storage, front, drawer).pages(),
         *UpstreamPages(activity, now, drawer).pages(),
         *mirror_pages.pages(desks.actions, drawer),
@@ -223,12 +220,3 @@ def _first_link(gateway: Gateway) -> FirstLink:
 
 def _book(gateway: Gateway) -> AdminBook:
     return AdminBook(gateway.desk.engines)
-
-
-def _error_page(drawer: Drawer) -> Callable[[Request, OciError], Response]:
-    def error_page(_request: Request, error: OciError) -> Response:
-        heading = error.situation.value[0].upper() + error.situation.value[1:]
-        values = {"status": error.status, "heading": heading, "message": error.message}
-        return drawer.page("error.html", None, error.status, **values)
-
-    return error_page

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from gateway.activity_seen import SettingShown, SettingSource
+from gateway.rules.quantities import written_size
 from gateway.settings import SECRETS, SETTINGS, Setting, Settings
 
 _UNSET = "not set"
@@ -43,6 +44,8 @@ def _text(row: Setting, settings: Settings) -> str:
             return str(value.value)
         case tuple():
             return ", ".join(map(str, value)) or "none"
+        case int() if row.field.endswith("_bytes"):
+            return written_size(value)
         case float() if row.field.endswith("_seconds"):
             return f"{value:g}s"
         case _:

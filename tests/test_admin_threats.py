@@ -172,6 +172,8 @@ async def test_what_another_site_sends_in_the_name_of_somebody_changes_nothing(h
     for headers in (
         {"origin": "https://evil.example"},
         {"origin": "null"},
+        {"origin": "null", "host": ""},
+        {"origin": "https://["},
         {"origin": f"{ORIGIN}.evil.example"},
         {"origin": ORIGIN, "sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},

@@ -91,7 +91,7 @@ def _changed(words: Sequence[str], before: Upstream, after: Upstream) -> Sequenc
 
 
 def _chartproxies(rules: RuleSet) -> Iterator[tuple[str, str, str]]:
-    """Where it is written, for rules whichever it is; the place; and the key by whose rights that is asked."""
+    """Where it is written (of rules, whichever it is), the place, and the key whose rights it is asked by."""
     written = [("defaults", rules.defaults)]
     written += [
         (join("upstreams", key), one.policy) for key, one in rules.upstreams.items() if one.has_own_chartproxy

@@ -1,14 +1,16 @@
 """Two people edited one text: what both did, joined line by line, and what a change is, as a diff."""
 
-import difflib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Final
+
+from gateway.rules.differing import Change, changes
 
 MINE: Final = "<<<<<<< yours"
 BASE: Final = "======="
 THEIRS: Final = ">>>>>>> saved meanwhile"
+_AROUND: Final = 3  # lines that a diff shows before a change, and behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +53,55 @@ def join_edits(base: str, theirs: str, mine: str) -> Joined:
 def unified(old: str, new: str, old_name: str, new_name: str) -> str:
     """A unified diff; empty where nothing changed."""
     before, after = old.split("\n"), new.split("\n")
-    return "\n".join(difflib.unified_diff(before, after, old_name, new_name, lineterm=""))
+    parts = [f"--- {old_name}", f"+++ {new_name}"]
+    for group in _grouped(changes(before, after)):
+        first, last = group[0], group[-1]
+        ahead, behind = min(_AROUND, first.start), min(_AROUND, len(before) - last.end)
+        told = _range(first.start - ahead, last.end + behind)
+        new_told = _range(first.new_start - ahead, last.new_end + behind)
+        parts.append(f"@@ -{told} +{new_told} @@")
+        at = first.start - ahead
+        for one in group:
+            parts += (f" {line}" for line in before[at : one.start])
+            parts += (f"-{line}" for line in before[one.start : one.end])
+            parts += (f"+{line}" for line in after[one.new_start : one.new_end])
+            at = one.end
+        parts += (f" {line}" for line in before[at : at + behind])
+    return "\n".join(parts) if len(parts) > 2 else ""
+
+
+def _grouped(changed: Iterator[Change]) -> Iterator[Sequence[Change]]:
+    """Those together between which no more stands than is shown around them."""
+    group: list[Change] = []
+    for one in changed:
+        if group and one.start - group[-1].end > 2 * _AROUND:
+            yield group
+            group = []
+        group.append(one)
+    if group:
+        yield group
+
+
+def _range(start: int, end: int) -> str:
+    """As unified diffs count: from 1, and before it where there is nothing."""
+    count = end - start
+    return str(start + 1) if count == 1 else f"{start + 1 if count else start},{count}"
 
 
 def _hunks(base: Sequence[str], other: Sequence[str]) -> list[_Hunk]:
-    """What is another than in the base; the ends that are the same are not even looked at."""
-    head = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(base, other, strict=False)))
-    rest = min(len(base), len(other)) - head
-    tails = zip(reversed(base), reversed(other), strict=False)
-    tail = min(rest, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], tails)))
-    old, new = base[head : len(base) - tail], other[head : len(other) - tail]
-    codes = difflib.SequenceMatcher(None, old, new).get_opcodes()
-    return [
-        _Hunk(head + start, head + end, new[new_start:new_end])
-        for word, start, end, new_start, new_end in codes
-        if word != "equal"
-    ]
+    return [_Hunk(one.start, one.end, other[one.new_start : one.new_end]) for one in changes(base, other)]
 
 
 def _together(
     theirs: Sequence[_Hunk], mine: Sequence[_Hunk]
 ) -> Iterator[tuple[int, int, Sequence[_Hunk], Sequence[_Hunk]]]:
     """The places of the base that anybody changed, those that touch each other as one, with who did what."""
-    marked = sorted([*((one, 0) for one in theirs), *((one, 1) for one in mine)], key=_by_place)
+    marked = deque(sorted([*((one, 0) for one in theirs), *((one, 1) for one in mine)], key=_by_place))
     while marked:
         sides: tuple[list[_Hunk], list[_Hunk]] = ([], [])
         start, end = marked[0][0].start, marked[0][0].end
         while marked and marked[0][0].start <= end:
-            hunk, side = marked.pop(0)
+            hunk, side = marked.popleft()
             sides[side].append(hunk)
             end = max(end, hunk.end)
         yield start, end, sides[0], sides[1]

@@ -22,6 +22,13 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def written_size(size_bytes: int) -> str:
+    """As people write it: what parse_size reads as the same."""
+    units = (unit for unit in reversed(_BYTES) if size_bytes and size_bytes % _BYTES[unit] == 0)
+    unit = next(units, "")
+    return f"{size_bytes // _BYTES.get(unit, 1)}{unit}"
+
+
 def parse_size(text: str) -> int:
     """Return bytes; K, M, G and T are powers of 1024. Raise ValueError, also beyond an exbibyte."""
     match = _SIZE.fullmatch(text)

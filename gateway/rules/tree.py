@@ -15,6 +15,7 @@ MAX_DEPTH = 64
 MAX_ALIASES = 100
 MAX_NODES = 1_000_000
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_MERGE_MARK = re.compile(r"^(?:<<<<<<<|=======|>>>>>>>)(?= |$)", re.MULTILINE)
 _NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -199,6 +200,10 @@ def _place(event: yaml.Event) -> Place:
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> TreeError:
+    left = _MERGE_MARK.search(text)
+    if left is not None:
+        place = Place(text.count("\n", 0, left.start()) + 1)
+        return TreeError(place, f"a mark of a merge is left: {left[0]}", _MERGED)
     mark = error.problem_mark or error.context_mark
     place = Place() if mark is None else Place(mark.line + 1, mark.column + 1)
     message = ", ".join(part for part in (error.problem, error.context) if part)
@@ -221,6 +226,7 @@ _UNCLOSED = (
     "it begins in {begun}: a quote or bracket is open, or a value that has one of {{ }} [ ] , needs quotes, "
     'such as "host/${{chart}}"'
 )
+_MERGED = "of what stands between <<<<<<< and >>>>>>> keep what is right, and remove the marks"
 _HINTS = {
     "": "a line is indented too far, a space is missing behind a colon, or a value with a colon needs quotes",
     "while scanning an alias": _QUOTE_IT,

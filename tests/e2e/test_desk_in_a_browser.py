@@ -145,7 +145,7 @@ def test_without_script_a_rule_is_changed_and_moved_all_the_same(
     expect(page.get_by_text(f"{PROMETHEUS}/prometheus").first).to_be_visible()
     page.get_by_role("button", name="Review and save").click()
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_text("monitoring/*")).to_be_visible()
+    expect(page.get_by_text("monitoring/*", exact=True)).to_be_visible()
     row = page.get_by_role("row").filter(has_text="monitoring/*")
     row.get_by_role("link", name=re.compile("up", re.IGNORECASE)).click()
     page.get_by_role("button", name="Save", exact=True).click()
@@ -310,8 +310,15 @@ def test_a_database_that_is_gone_is_told_and_the_page_is_back_with_it(
         expect(page.get_by_role("alert").first).to_be_visible()
         assert "Traceback" not in page.content()
         restarting.start()
-        page.goto("/admin/catalog")
-        expect(page.get_by_role("heading", level=1)).to_have_text("Catalog")
+        page.goto("/admin/rules/edit?number=1")
+        page.get_by_label("Name", exact=True).fill("written for an hour")
+        restarting.stop()
+        page.get_by_role("button", name="Review and save").click()
+        expect(page.get_by_role("alert").first).to_be_visible()
+        restarting.start()
+        page.get_by_role("button", name="Try again").click()  # what was written is still there
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_role("link", name="written for an hour")).to_be_visible()
         context.close()
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rules.quantities import parse_duration, parse_size
+from gateway.rules.quantities import parse_duration, parse_size, written_size
 from gateway.rules.spelling import nearest
 
 
@@ -66,6 +66,21 @@ def test_any_text_is_a_quantity_or_a_value_error(text: str) -> None:
         except ValueError:
             continue
         assert quantity >= 0
+
+
+@given(st.integers(0, 10**15 - 1))
+def test_a_size_that_is_written_reads_as_the_same(size_bytes: int) -> None:
+    assert parse_size(written_size(size_bytes)) == size_bytes
+
+
+def test_a_size_is_written_in_the_largest_unit_that_holds_it_whole() -> None:
+    assert [written_size(one) for one in (0, 1000, 500 * 2**10, 2**26, 3 * 2**30)] == [
+        "0",
+        "1000",
+        "500K",
+        "64M",
+        "3G",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,13 @@ def test_a_quoted_empty_text_is_no_null() -> None:
     assert parse_tree('""') == ScalarNode(Place(1, 1), "", is_plain=False)
 
 
+def test_a_mark_that_a_merge_left_is_told_with_its_line() -> None:
+    error = refusal("a:\n<<<<<<< yours\n  - b\n=======\n  - c\n>>>>>>> saved meanwhile\n")
+    assert error.place == Place(2, 1)
+    assert "<<<<<<<" in error.message
+    assert error.hint is not None
+
+
 @pytest.mark.parametrize("pattern", ["**", "*/x", "*foo"])
 def test_an_unquoted_star_is_told_to_be_quoted(pattern: str) -> None:
     error = refusal(f"a: 1\nb: {pattern}\n")

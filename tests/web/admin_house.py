@@ -9,7 +9,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from gateway.access.roles import Role, SignedIn
-from gateway.oci.errors import OciError
 from gateway.web.admin.app import Desk, admin_app
 from gateway.web.admin.operations import Endpoint
 from gateway.web.admin.pages import Drawer, Page
@@ -47,13 +46,7 @@ async def open_desk(
     """A client of the desk with these operations and pages, and no others."""
     draw = drawer or Drawer("test", lambda: 0.0)
 
-    def error_page(_request: Request, error: OciError) -> Response:
-        heading = error.situation.value
-        return draw.page(
-            "error.html", None, error.status, status=error.status, heading=heading, message=error.message
-        )
-
-    desk = Desk("test", OpenDoor(), endpoints, pages, [], _nothing_runs, error_page)
+    desk = Desk("test", OpenDoor(), endpoints, pages, [], _nothing_runs, draw.error_page)
     transport = httpx.ASGITransport(admin_app(desk, _record_nothing))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         yield client

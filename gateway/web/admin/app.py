@@ -1,6 +1,6 @@
 """The admin's desk as one ASGI application: pages below /admin/, the API below /admin/api/."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +14,8 @@ from starlette.types import ASGIApp
 
 from gateway.access.roles import Role, SignedIn
 from gateway.oci.errors import OciError, Situation
-from gateway.web.admin.bodies import read_form
+from gateway.store.blobs import StorageFailed
+from gateway.web.admin.bodies import MAX_KEPT_BYTES, note_written, read_form
 from gateway.web.admin.gate import (
     METHODS,
     AdminGate,
@@ -149,21 +150,38 @@ def _signed_in(door: Door, answer: Callable[[Request, SignedIn], Awaitable[Respo
 
 def _visited(door: Door, page: Page) -> Respond:
     async def respond(request: Request) -> Response:
-        form: dict[str, str] = {}
-        if page.method == "POST":
-            require_own_form(request)
-            form = await read_form(request, page.max_form_bytes)
-        asker = await door.asker(request)
+        if page.method != "POST":
+            asker = await door.asker(request)
+            return await (page.do(_visit(request, asker, page)) if asker else door.sign_in_page(request, {}))
+        require_own_form(request)
+        try:
+            asker = await door.asker(request)
+        except StorageFailed:
+            await _written(request, page, None)  # the page that tells of it gives it back
+            raise
+        form = await _written(request, page, asker)
         if asker is None:
             return await door.sign_in_page(request, form)
-        if page.method == "POST":
-            if asker.form_token is not None and not is_of_session(asker, form.get("form_token", "")):
-                return await door.resume_page(request, asker, form)
-            require_own_page(request, asker, form.get("form_token"))
-        require_role(asker, page.role)
-        return await page.do(Visit(request, asker, form))
+        if asker.form_token is not None and not is_of_session(asker, form.get("form_token", "")):
+            return await door.resume_page(request, asker, form)
+        require_own_page(request, asker, form.get("form_token"))
+        return await page.do(_visit(request, asker, page, form))
 
     return respond
+
+
+async def _written(request: Request, page: Page, asker: SignedIn | None) -> dict[str, str]:
+    """The form; of who is not known as whom they may send it, no more than is kept for them."""
+    may_send = asker is not None and asker.role.may_act_as(page.role)
+    most = page.max_form_bytes if may_send else min(page.max_form_bytes, MAX_KEPT_BYTES)
+    form = await read_form(request, most)
+    note_written(request, form)
+    return form
+
+
+def _visit(request: Request, asker: SignedIn, page: Page, form: Mapping[str, str] | None = None) -> Visit:
+    require_role(asker, page.role)
+    return Visit(request, asker, form or {})
 
 
 def require_role(asker: SignedIn, role: Role) -> None:

@@ -40,7 +40,7 @@ def matters(signs: Signs, now: float) -> Sequence[Matter]:
         *_of_storage(signs.storage),
         *_of_sign_in(signs),
         *_of_upstreams(signs.upstreams),
-        *_of_events(signs.events, now),
+        *_of_events(signs.events, signs.storage, now),
     ]
     return sorted(found, key=lambda one: one.look != "bad")
 
@@ -72,19 +72,24 @@ def _of_sign_in(signs: Signs) -> Iterator[Matter]:
 
 
 def _of_upstreams(upstreams: Iterable[UpstreamState]) -> Iterator[Matter]:
+    """A host is told once, though its registry and its files are asked apart."""
+    told: set[str] = set()
     for one in upstreams:
-        if one.state in (UpstreamHealth.PAUSED, UpstreamHealth.FAILING):
-            heading = f"{one.origin} is {one.state}"
+        name = one.keys[0] if one.keys else one.host
+        if one.state in (UpstreamHealth.PAUSED, UpstreamHealth.FAILING) and name not in told:
+            told.add(name)
+            heading = f"{name} is {one.state}"
             detail = one.last_error or "It is asked again after a pause; what is held is served."
             path = with_query("/admin/upstreams", query=one.origin)
             yield Matter("warn", heading, detail, path, "To the upstream")
 
 
-def _of_events(events: Iterable[Event], now: float) -> Iterator[Matter]:
-    """One matter a kind, told by its newest event."""
+def _of_events(events: Iterable[Event], storage: StorageUse, now: float) -> Iterator[Matter]:
+    """One matter a kind, told by its newest event; troubles that go on are told of by the storage."""
     by_kind: dict[str, list[Event]] = {}
     for event in events:
-        if event.severity is not Severity.INFO and now - event.last_at <= _DAY_SECONDS:
+        goes_on = event.kind == "trouble" and event.subject in storage.troubles
+        if event.severity is not Severity.INFO and now - event.last_at <= _DAY_SECONDS and not goes_on:
             by_kind.setdefault(event.kind, []).append(event)
     for kind, of_kind in by_kind.items():
         newest = max(of_kind, key=lambda one: one.last_at)

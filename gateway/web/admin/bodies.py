@@ -9,8 +9,10 @@ from gateway.oci.errors import OciError, Situation
 
 BODY_SECONDS = 15.0
 MAX_FIELDS = 1000
+MAX_KEPT_BYTES = 4 << 20  # of a form that somebody sent whose session had ended: 1 MiB of text and more
 _AT_ONCE_BYTES = 4096
 FORM = "application/x-www-form-urlencoded"
+_WRITTEN = "gateway.form"
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -44,6 +46,16 @@ async def read_form(request: Request, max_bytes: int) -> dict[str, str]:
     if len(content) <= _AT_ONCE_BYTES:
         return _fields(content)
     return await asyncio.to_thread(_fields, content)  # a quarter of a second for the largest
+
+
+def note_written(request: Request, form: dict[str, str]) -> None:
+    """Have a page that tells of a failure give back what somebody wrote."""
+    request.scope[_WRITTEN] = form
+
+
+def written(request: Request) -> dict[str, str]:
+    form: dict[str, str] = request.scope.get(_WRITTEN, {})
+    return form
 
 
 def _fields(content: bytes) -> dict[str, str]:

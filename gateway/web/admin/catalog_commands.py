@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from gateway.catalog_shown import ArtifactDetail, ArtifactKind
 from gateway.helm.version import is_complete
+from gateway.oci.digest import Digest
+from gateway.oci.location import Location
 
 _LABEL = re.compile(r"[^a-z0-9]+")
 _LONGEST_RELEASE = 53  # Helm's own limit
@@ -49,6 +51,20 @@ def snippets(artifact: ArtifactDetail, front: Front) -> Sequence[Snippet]:
 def helm_show(what: str, artifact: ArtifactDetail, front: Front) -> str:
     """The command that prints the whole of a file; ``what`` is ``values`` or ``readme``."""
     return _line("helm", "show", what, *_chart(artifact, front))
+
+
+def helm_pull(asked: Location, front: Front) -> str | None:
+    """The command that pulls a chart by its reference, or the newest of it; None for what is no version."""
+    plain = ("--plain-http",) if front.is_plain else ()
+    address = f"oci://{front.authority}/{asked.name}"
+    match asked.reference:
+        case None:
+            return _line("helm", "pull", address, *plain)
+        case Digest():
+            return _line("helm", "pull", f"{address}@{asked.reference}", *plain)
+        case tag:
+            version = ("--version", _version(str(tag)))
+            return _line("helm", "pull", address, *version, *plain) if is_complete(str(tag)) else None
 
 
 def _helm(artifact: ArtifactDetail, front: Front) -> Snippet:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,15 +11,14 @@ from gateway.access.roles import SignedIn
 from gateway.access.throttle import Throttle
 from gateway.oci.errors import OciError, Situation
 from gateway.sign_in import LINK_PATH, Opened, SignIn
-from gateway.web.admin.bodies import read_form
+from gateway.web.admin.bodies import MAX_KEPT_BYTES, read_form
 from gateway.web.admin.gate import require_own_form, require_own_page
-from gateway.web.admin.pages import Drawer, redirect
+from gateway.web.admin.pages import Drawer, path_of, redirect
 from gateway.web.forwarded import ClientOf
 
 COOKIE = "__Host-session"
 PROBE = "__Host-probe"  # tells whether this browser would keep the session's
 SIGN_IN_PATH = "/admin/sign-in"
-MAX_FORM_BYTES = 4 << 20  # what somebody wrote while a session ended comes along
 _HOME = "/admin/"
 _BEARER = re.compile(r"bearer +([!-~]{1,1024})", re.IGNORECASE)
 _OWN_PATH = re.compile(r"/admin(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?")
@@ -48,12 +46,12 @@ class SessionDoor:
 
     async def sign_in_page(self, request: Request, form: dict[str, str]) -> Response:
         kept = {name: text for name, text in form.items() if name != "form_token"}
-        return self._ask(request, own_path(_target(request)), kept, is_posted=request.method == "POST")
+        return self._ask(request, own_path(path_of(request)), kept, is_posted=request.method == "POST")
 
     async def resume_page(self, request: Request, asker: SignedIn, form: dict[str, str]) -> Response:
         """For a form of a session before this one, sent by a page of ours: it is offered to be sent again."""
         kept = {name: text for name, text in form.items() if name != "form_token"}
-        return self._resume(own_path(_target(request)), kept, asker, status=403)
+        return self._resume(own_path(path_of(request)), kept, asker, status=403)
 
     def routes(self) -> Sequence[Route]:
         return (
@@ -81,7 +79,7 @@ class SessionDoor:
 
     async def _let_in(self, request: Request) -> Response:
         require_own_form(request)
-        form = await read_form(request, MAX_FORM_BYTES)
+        form = await read_form(request, MAX_KEPT_BYTES)
         target, is_posted = own_path(form.get("next", "")), "posted" in form
         kept = {key.removeprefix(_KEPT): text for key, text in form.items() if key.startswith(_KEPT)}
         if PROBE not in request.cookies:
@@ -106,7 +104,7 @@ class SessionDoor:
 
     async def _let_out(self, request: Request) -> Response:
         require_own_form(request)
-        form = await read_form(request, MAX_FORM_BYTES)
+        form = await read_form(request, MAX_KEPT_BYTES)
         asker = await self.asker(request)
         if asker is not None:
             require_own_page(request, asker, form.get("form_token"))
@@ -123,7 +121,7 @@ class SessionDoor:
 
     async def _use_link(self, request: Request) -> Response:
         require_own_form(request)
-        link = (await read_form(request, MAX_FORM_BYTES)).get("link", "")
+        link = (await read_form(request, MAX_KEPT_BYTES)).get("link", "")
         if not await self._is_link(request, link):
             return await self._welcome(request, link, trouble="over")
         if PROBE not in request.cookies:
@@ -191,11 +189,6 @@ class SessionDoor:
 
     def _client(self, request: Request) -> str:
         return self._client_of(request.scope, dict(request.scope["headers"]))
-
-
-def _target(request: Request) -> str:
-    query = request.scope["query_string"].decode("latin-1")
-    return quote(request.scope["path"]) + (f"?{query}" if query else "")
 
 
 def own_path(text: str) -> str:

@@ -112,8 +112,17 @@ def require_own_form(request: Request) -> None:
     origin = request.headers.get("origin")
     if origin is None and site is None:
         raise OciError(Situation.DENIED, "a form says where it comes from: there is no Origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
+    if origin is not None and not _is_of_host(origin, request.headers.get("host", "")):
         raise OciError(Situation.DENIED, "this form was sent by a page of another site")
+
+
+def _is_of_host(origin: str, host: str) -> bool:
+    """Where either is empty, as of ``Origin: null``, nothing is known."""
+    try:
+        sender = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return sender != "" and sender.lower() == host.lower()
 
 
 def require_own_page(request: Request, asker: SignedIn, form_token: str | None = None) -> None:

@@ -4,17 +4,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.access.roles import Role, SignedIn
+from gateway.oci.errors import OciError, Situation
+from gateway.web.admin.bodies import written
 from gateway.web.admin.notices import notice_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = Path(__file__).parent / "static"
+_HEADINGS = {Situation.SOURCES_DOWN: "Not available just now"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,27 @@ class Drawer:
         content = self._templates.get_template(template).render(visit=visit, notice=notice, **values)
         return HTMLResponse(content, code, {"Cache-Control": "no-store"})
 
+    def error_page(self, request: Request, error: OciError) -> Response:
+        """What went wrong; what somebody wrote comes back where it may go well the next time."""
+        what = error.situation.value
+        values = {
+            "heading": _HEADINGS.get(error.situation, what[0].upper() + what[1:]),
+            "status": error.status,
+            "message": error.message,
+            "is_posted": request.method == "POST",
+            "target": path_of(request),
+            "kept": written(request),
+        }
+        return self.page("error.html", None, error.status, **values)
+
     def _ago(self, seconds: float | None) -> str:
         return "never" if seconds is None else shown_age(self._now() - seconds)
+
+
+def path_of(request: Request) -> str:
+    """What was asked for, as a link leads there."""
+    query = request.scope["query_string"].decode("latin-1")
+    return quote(request.scope["path"]) + (f"?{query}" if query else "")
 
 
 def redirect(path: str, **query: str) -> Response:

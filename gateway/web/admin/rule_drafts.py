@@ -58,6 +58,14 @@ class Draft:
                 return f"{'Enable' if self.text('on') else 'Disable'} rule {self.number}"
 
     @property
+    def comment(self) -> str:
+        """What the history says of it: why somebody did it, else what was done to which rule."""
+        written = self.text("comment").strip()
+        if written or self.kind is DraftKind.TEXT:
+            return written
+        return f"{self.title}: {self.text('name')}" if self.text("name") else self.title
+
+    @property
     def edited_at(self) -> str | None:
         """The page where it is edited further; None for what a button says whole."""
         return {DraftKind.RULE: "/admin/rules/edit", DraftKind.TEXT: "/admin/rules/yaml"}.get(self.kind)

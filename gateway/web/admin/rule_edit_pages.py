@@ -21,11 +21,10 @@ from gateway.web.admin.rule_drafts import (
     read_for_form,
 )
 from gateway.web.admin.rule_shown import (
-    MAX_LINES,
-    DiffLine,
+    DiffShown,
     Flaw,
     Tried,
-    diff_lines,
+    diff_shown,
     flaws,
     flaws_told,
     tried,
@@ -34,6 +33,7 @@ from gateway.web.admin.rule_visits import required_number, why_read_only
 
 _MAX_FORM_BYTES: Final = 3 * MAX_SIZE_BYTES  # a form may write each byte as %XX
 _MAX_TRIED: Final = 5
+_NO_DIFFERENCE: Final = DiffShown()
 _EXAMPLE: Final = {
     "name": "short refs for Argo",
     "repository": "argo/*",
@@ -70,7 +70,7 @@ class _Looked:
     warnings: Sequence[Flaw] = ()
     trouble: str | None = None
     rule_count: int = 0
-    lines: Sequence[DiffLine] = ()
+    diff: DiffShown = _NO_DIFFERENCE
     tried: Sequence[Tried] = ()
     impact: Impact | None = None
     yaml: str = ""
@@ -78,10 +78,6 @@ class _Looked:
     @property
     def is_good(self) -> bool:
         return self.content is not None and not self.flaws and self.trouble is None
-
-    @property
-    def cut(self) -> int:
-        return max(0, len(self.lines) - MAX_LINES)
 
     @property
     def by_field(self) -> Mapping[str, Flaw]:
@@ -146,13 +142,16 @@ class _RulesEdited:
         try:
             content = await drafted_text(self.editor, draft)
             head = await self.editor.save(
-                content, expected=draft.base, author=visit.asker.name, comment=draft.text("comment").strip()
+                content, expected=draft.base, author=visit.asker.name, comment=draft.comment
             )
         except OciError as error:
             if error.situation is Situation.OUTDATED:
                 return await self._merge(visit, draft)
             return await self._review(visit, draft, error)
-        return redirect("/admin/rules", saved=str(head.number))
+        tried_first = next(iter(_references(draft)), "")
+        return redirect(
+            "/admin/rules", saved=str(head.number), **{"try": tried_first, "try_host": draft.text("try_host")}
+        )
 
     async def _form(self, visit: Visit, draft: Draft, error: OciError | None = None) -> Response:
         is_filled = visit.request.method == "POST" or (draft.number is None and draft.text("name"))
@@ -202,8 +201,8 @@ class _RulesEdited:
             base=draft.base,
             newest=(await self.editor.revision(merged.newest)).head,
             conflicts=merged.conflicts,
-            theirs=diff_lines(await self.editor.difference(draft.base, merged.newest))[:MAX_LINES],
-            mine=diff_lines(await self.editor.difference(draft.base, mine))[:MAX_LINES],
+            theirs=diff_shown(await self.editor.difference(draft.base, merged.newest)).lines,
+            mine=diff_shown(await self.editor.difference(draft.base, mine)).lines,
         )
 
     async def _look(self, draft: Draft, *, has_impact: bool = True) -> _Looked:
@@ -218,7 +217,7 @@ class _RulesEdited:
             flaws(checked.problems, content),
             flaws(checked.warnings, content),
             rule_count=checked.rule_count,
-            lines=diff_lines(await self.editor.difference(draft.base, content)),
+            diff=diff_shown(await self.editor.difference(draft.base, content)),
         )
         if not looked.is_good:
             return looked
@@ -229,10 +228,15 @@ class _RulesEdited:
         )
 
     async def _tried(self, draft: Draft, content: str) -> Sequence[Tried]:
-        references = [line.strip() for line in draft.text("try").splitlines() if line.strip()][:_MAX_TRIED]
+        references = _references(draft)
         if not references:
             return ()
         return tried(await self.editor.dry_run(content, references, draft.text("try_host").strip()))
+
+
+def _references(draft: Draft) -> Sequence[str]:
+    """What shall be tried."""
+    return [line.strip() for line in draft.text("try").splitlines() if line.strip()][:_MAX_TRIED]
 
 
 def _beside(draft: Draft) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ from gateway.access.roles import Role
 from gateway.oci.errors import OciError, Situation
 from gateway.rule_editing import RuleEditor
 from gateway.web.admin.pages import Drawer, Page, Visit, redirect
-from gateway.web.admin.rule_shown import MAX_LINES, diff_lines, flaws
+from gateway.web.admin.rule_shown import diff_shown, flaws
 from gateway.web.admin.rule_visits import number_of, required_number
 
 _RESUMED = "You had been signed out: nothing is changed yet. Look at it again, then roll back."
@@ -48,7 +48,7 @@ class _RollBack:
         found = await self.editor.revision(number)
         current = await self.editor.current()
         problems = (await self.editor.check(number)).problems
-        lines = diff_lines(await self.editor.difference(current.number, number))
+        diff = diff_shown(await self.editor.difference(current.number, number))
         return self.drawer.page(
             "rules_roll_back.html",
             visit,
@@ -57,8 +57,8 @@ class _RollBack:
             current=current,
             flaws=flaws(problems, found.content),
             impact=None if problems else await self.editor.impact(number),
-            lines=lines[:MAX_LINES],
-            cut=max(0, len(lines) - MAX_LINES),
+            lines=diff.lines,
+            cut=diff.cut,
             trouble=trouble,
             remark=remark,
         )

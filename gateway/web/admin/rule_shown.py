@@ -1,7 +1,7 @@
 """What the Rules pages show beside the rules: problems at their line, differences, what is tried."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,8 +11,9 @@ from gateway.rules.problems import Problem
 from gateway.web.admin.rule_forms import KEYS
 from gateway.web.admin.rule_told import Told, told
 
-MAX_LINES: Final = 600  # of a difference on a page; of a text, see MAX_TEXT
 MAX_TEXT: Final = 60_000
+_MAX_LINES: Final = 600  # of a difference on a page
+_MAX_LINE: Final = 2000  # characters
 _MAX_SHOWN: Final = 240  # characters of a line that something is wrong with
 _OF_RULE: Final = re.compile(r"rules\[([0-9]+)\]\.([a-z_]+)", re.ASCII)
 
@@ -35,6 +36,14 @@ class Flaw:
 class DiffLine:
     look: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiffShown:
+    """``cut`` is how many lines more there are."""
+
+    lines: Sequence[DiffLine] = ()
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +104,12 @@ def _flaw(problem: Problem, lines: Sequence[str], field: str | None) -> Flaw:
     )
 
 
-def diff_lines(text: str) -> Sequence[DiffLine]:
-    """Of a unified difference, without the names of the two."""
-    return [DiffLine(_look(line), line) for line in _body(text.splitlines())]
-
-
-def _body(lines: Iterable[str]) -> Iterator[str]:
-    for number, line in enumerate(lines):
-        if number >= 2 or not line.startswith(("---", "+++")):
-            yield line
+def diff_shown(text: str) -> DiffShown:
+    """The beginning of a unified difference, without the names of the two; it may have a million lines."""
+    lines = text.split("\n", _MAX_LINES + 2)[2:]
+    cut = text.count("\n") - 1 - _MAX_LINES
+    shown = (f"{line[:_MAX_LINE]}…" if len(line) > _MAX_LINE else line for line in lines[:_MAX_LINES])
+    return DiffShown([DiffLine(_look(line), line) for line in shown], max(0, cut))
 
 
 def _look(line: str) -> str:

@@ -19,7 +19,7 @@ _AT_ONCE: Final = frozenset({Standing.FRESH, Standing.JUST_STALE})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What comes of it, in one line; ``look`` is ok, warn or bad."""
+    """What comes of it, in one line; ``look`` is ok, info or bad."""
 
     look: str
     text: str
@@ -201,7 +201,7 @@ def _of_targets(explanation: Explanation) -> Outcome:
         sources = ", then ".join(_dialled(target))
         if sources:
             first = "Held, and asked for again" if target.held else "Not held yet: asked for"
-            return Outcome("ok" if target.held else "warn", f"{first} upstream, by {sources}.")
+            return Outcome("ok" if target.held else "info", f"{first} upstream, by {sources}.")
     hidden = next((target.hidden for target in explanation.targets if target.hidden is not None), None)
     if hidden is not None:
         return Outcome("bad", f"Refused: 404 MANIFEST_UNKNOWN, this tag is hidden by {hidden}.")

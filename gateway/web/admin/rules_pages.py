@@ -6,10 +6,13 @@ from typing import Final, Protocol
 
 from starlette.responses import Response
 
+from gateway.explained import Explanation
+from gateway.rule_edited import Compared
 from gateway.rule_editing import RuleEditor
 from gateway.web.admin import rule_edit_pages, rule_roll_back_pages
+from gateway.web.admin.catalog_commands import Front, helm_pull
 from gateway.web.admin.pages import Drawer, Page, Visit, with_query
-from gateway.web.admin.rule_shown import MAX_LINES, MAX_TEXT, Tried, diff_lines, tried
+from gateway.web.admin.rule_shown import MAX_TEXT, diff_shown, tried
 from gateway.web.admin.rule_visits import number_in, required_number, why_read_only
 
 _RULES_A_PAGE: Final = 50
@@ -29,9 +32,9 @@ class Hits(Protocol):
 HitsOf = Callable[[Sequence[str]], Awaitable[Mapping[str, Hits]]]
 
 
-def pages(editor: RuleEditor, drawer: Drawer, hits_of: HitsOf) -> list[Page]:
+def pages(editor: RuleEditor, drawer: Drawer, hits_of: HitsOf, front: Front) -> list[Page]:
     """``hits_of`` tells of rules by their keys; one that never decided may be left out."""
-    shown = _RulesShown(editor, drawer, hits_of)
+    shown = _RulesShown(editor, drawer, hits_of, front)
     return [
         Page("/rules", shown.listed),
         Page("/rules/history", shown.history),
@@ -47,6 +50,7 @@ class _RulesShown:
     editor: RuleEditor
     drawer: Drawer
     hits_of: HitsOf
+    front: Front
 
     async def listed(self, visit: Visit) -> Response:
         current = await self.editor.current()
@@ -55,6 +59,7 @@ class _RulesShown:
         rules = page.rules[:_RULES_A_PAGE]
         is_more = len(page.rules) > len(rules)
         read_only = why_read_only(self.editor, visit)
+        compared = await self._compared(visit)
         return self.drawer.page(
             "rules.html",
             visit,
@@ -65,19 +70,26 @@ class _RulesShown:
             query=query,
             next=with_query("/admin/rules", q=query, after=rules[-1].number) if is_more else "",
             first=with_query("/admin/rules", q=query) if after else "",
-            tried=await self._tried(visit),
+            tried=None if compared is None else tried([compared])[0],
+            pull=None if compared is None else self._pull(compared.saved),
             saved=number_in(visit, "saved"),
             read_only=read_only,
             why_not_editable=page.why_not_editable,
             is_editable=read_only is None and page.why_not_editable is None,
         )
 
-    async def _tried(self, visit: Visit) -> Tried | None:
+    async def _compared(self, visit: Visit) -> Compared | None:
         reference = visit.query("try").strip()
         if not reference:
             return None
         (compared,) = await self.editor.dry_run(None, [reference], visit.query("try_host").strip())
-        return tried([compared])[0]
+        return compared
+
+    def _pull(self, explanation: Explanation | None) -> str | None:
+        """The command that does what was tried; None where it leads nowhere, or a host was named."""
+        if explanation is None or not explanation.targets or explanation.host:
+            return None
+        return helm_pull(explanation.asked, self.front)
 
     async def history(self, visit: Visit) -> Response:
         before = number_in(visit, "before")
@@ -106,12 +118,12 @@ class _RulesShown:
 
     async def difference(self, visit: Visit) -> Response:
         older, newer = sorted((required_number(visit, "older"), required_number(visit, "newer")))
-        lines = diff_lines(await self.editor.difference(older, newer))
+        diff = diff_shown(await self.editor.difference(older, newer))
         return self.drawer.page(
             "rules_diff.html",
             visit,
             older=older,
             newer=newer,
-            lines=lines[:MAX_LINES],
-            cut=max(0, len(lines) - MAX_LINES),
+            lines=diff.lines,
+            cut=diff.cut,
         )

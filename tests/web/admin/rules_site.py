@@ -15,12 +15,14 @@ from gateway.rule_editing import RuleEditor
 from gateway.rule_trials import Trials
 from gateway.store.revisions import RevisionOrigin
 from gateway.store.tables import repositories
+from gateway.web.admin.catalog_commands import Front
 from gateway.web.admin.pages import Drawer
 from gateway.web.admin.rules_pages import Hits, pages
 from tests.composed import composed
 from tests.rule_house import Book
 from tests.web.admin_house import FORM_TOKEN, as_browser, open_desk
 
+FRONT = Front("charts.example:9000", is_plain=True)
 RULES = """\
 version: 1
 rules:
@@ -167,7 +169,7 @@ async def rules_site(
             now=lambda: 1_800_000_000.0,
         )
         drawer = Drawer("test", lambda: 1_800_000_000.0)
-        async with open_desk(pages=pages(editor, drawer, hits_of), drawer=drawer) as client:
+        async with open_desk(pages=pages(editor, drawer, hits_of, FRONT), drawer=drawer) as client:
             yield Site(client, editor, book, noted, hits)
 
 

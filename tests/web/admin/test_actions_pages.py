@@ -63,7 +63,7 @@ async def test_a_purge_is_shown_before_it_is_done(at: ActionsHouse) -> None:
     await at.pull()
     shown = await send(at, "/actions/purge", name=DEMO, reference="1.0.0", back=BACK)
     assert shown.status_code == 200
-    assert "1 tags and 1 manifests would be forgotten" in shown.text
+    assert "1 tag and 1 manifest would be forgotten" in shown.text
     assert await at.pull() == "hit"
     assert "is forgotten" in await done(at, "/actions/purge", reference="1.0.0", sure="yes")
     assert await at.pull() == "miss"

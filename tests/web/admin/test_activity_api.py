@@ -139,6 +139,7 @@ async def test_no_secret_is_in_the_settings_and_what_was_given_is_marked(asked: 
     assert told["ADMIN_TOKEN"] == ("set, and not shown", "given")
     assert told["GATEWAY_SECRET_HARBOR"] == ("set, and not shown", "given")
     assert told["ADMIN_PORT"] == ("off", "given")
+    assert told["MAX_INDEX_SIZE"] == ("64M", "default")
     assert (told["PORT"], told["OFFLINE"], told["UPSTREAM_TIMEOUT"]) == (
         ("9000", "default"),
         ("false", "default"),

@@ -33,6 +33,9 @@ def test_rules_that_are_not_in_force_come_first() -> None:
 def test_troubles_of_the_storage_are_told() -> None:
     storage = replace(STORAGE, troubles={"over_quota": Trouble("more is held than MAX_CACHE_SIZE", NOW)})
     assert headings(replace(CALM, storage=storage)) == ["Over quota"]
+    event = replace(DRIFT, kind="trouble", subject="over_quota", severity=Severity.ERROR)
+    assert headings(replace(CALM, storage=storage, events=[event])) == ["Over quota"]
+    assert headings(replace(CALM, events=[event])) == ["Trouble: 3 in the last day"]
 
 
 def test_a_disk_that_is_nearly_full_is_told_once() -> None:
@@ -51,6 +54,14 @@ def test_an_upstream_that_is_paused_is_told_with_its_error() -> None:
     (matter,) = told(replace(CALM, upstreams=[UPSTREAM, paused]))
     assert matter.detail == "connection refused"
     assert matter.path == "/admin/upstreams?query=https%3A%2F%2Fcharts.example"
+
+
+def test_an_upstream_is_told_once_by_the_name_that_the_rules_have_for_it() -> None:
+    failing = replace(UPSTREAM, state=UpstreamHealth.FAILING, keys=[])
+    registry = replace(failing, origin=f"{failing.origin}/v2")
+    named = replace(failing, origin="http://127.0.0.1:9", keys=["charts.gone.example"])
+    found = headings(replace(CALM, upstreams=[failing, registry, named]))
+    assert found == [f"{failing.host} is failing", "charts.gone.example is failing"]
 
 
 def test_events_of_one_kind_are_one_matter() -> None:

@@ -67,7 +67,7 @@ async def test_a_name_without_rules_is_explained_and_an_example_fills_the_form(t
     async with rules_site(tmp_path, None) as site:
         assert "There are no rules yet" in await site.shown("/admin/rules")
         form = await site.shown("/admin/rules/new?example=1")
-        assert "1 rule, and the file's own tests pass" in seen(form)
+        assert "1 rule, and the tests written beside them pass" in seen(form)
         saved = await site.press((await site.press(form, "Review and save")).text, "Save")
         assert saved.status_code == 303
         assert "argo/*" in site.texts()[0]
@@ -165,11 +165,11 @@ async def test_edited_rules_are_tried_beside_the_saved_ones(site: Site) -> None:
     change = {"rewrite": "charts.example.com/$1", "try": "prom/web:1.0.0\nargo/argo-cd:1.0.0"}
     checked = await site.press(form, "Check", **change)
     both, same = checked.text.split('<section class="tried">')[1:]
-    assert "comes to something else" in both
+    assert "a different result" in both
     saved, edited = (seen(part) for part in both.split("By the rules as edited"))
     assert "ghcr.io/prometheus-community/charts/web differs" in saved
     assert "charts.example.com/web differs" in edited
-    assert "comes to the same" in same
+    assert "no difference" in same
 
 
 async def test_names_that_would_lead_elsewhere_are_told_before_saving(site: Site) -> None:

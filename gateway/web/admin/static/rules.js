@@ -26,6 +26,7 @@ async function check(form) {
   try {
     const answer = await fetch(form.action, { method: "POST", body: fields, signal: asked.signal });
     if (answer.status === 401) return tell(shown, "You have been signed out. Press Check: what you wrote is kept.");
+    if (answer.status >= 500) return tell(shown, "The gateway cannot check this just now. What you wrote stays here.");
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const next = page.getElementById(shown.id);
     if (!next) return;
