@@ -60,14 +60,7 @@ class Gate:
         except Exception as error:
             await answer_failure(error, scope, watched, has_started=watched.status != 0)
         finally:
-            self._record(
-                method=scope["method"],
-                path=shown_path(scope),
-                status=watched.status,
-                bytes=watched.sent_bytes,
-                ms=round((time.perf_counter() - started) * 1000, 1),
-                cache=watched.cache,
-            )
+            tell(self._record, scope, watched, started)
 
 
 class Watched:
@@ -85,6 +78,18 @@ class Watched:
             self.cache = dict(message["headers"]).get(b"x-cache", b"").decode() or None
         await self._send(message)
         self.sent_bytes += len(message.get("body", b""))
+
+
+def tell(record: Callable[..., None], scope: Scope, watched: Watched, started: float) -> None:
+    """Say what came of a request; ``started`` is by ``time.perf_counter``."""
+    record(
+        method=scope["method"],
+        path=shown_path(scope),
+        status=watched.status,
+        bytes=watched.sent_bytes,
+        ms=round((time.perf_counter() - started) * 1000, 1),
+        cache=watched.cache,
+    )
 
 
 def _refusal(scope: Scope) -> OciError | None:

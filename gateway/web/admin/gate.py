@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.roles import SignedIn
 from gateway.oci.errors import OciError, Situation
-from gateway.web.errors import failure_told, shown_path
-from gateway.web.gate import Watched, head_refusal
+from gateway.web.errors import failure_told
+from gateway.web.gate import Watched, head_refusal, tell
 from gateway.web.responses import SANDBOX, error_answer
 
 FORM_TOKEN_HEADER = "x-form-token"  # noqa: S105 (a name)
@@ -64,14 +64,7 @@ class AdminGate:
                 raise
             await self._refuse(_as_oci(error), scope, receive, watched)
         finally:
-            self._record(
-                method=scope["method"],
-                path=shown_path(scope),
-                status=watched.status,
-                bytes=watched.sent_bytes,
-                ms=round((time.perf_counter() - started) * 1000, 1),
-                cache=None,
-            )
+            tell(self._record, scope, watched, started)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = head_refusal(scope, METHODS, takes_body=True)
