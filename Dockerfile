@@ -1,4 +1,5 @@
 # docker build -t chart-gateway . && docker run -p 9000:9000 -v chart-gateway:/data chart-gateway
+# The admin desk stays inside, unless it is let out: -e GATEWAY_ADMIN_HOST=0.0.0.0 -p 127.0.0.1:9001:9001
 # Everything comes from the lock files, by hash. What builds the package stays behind in the first stage.
 
 FROM python:3.12-slim AS build
@@ -29,7 +30,7 @@ ENV PATH=/opt/gateway/bin:$PATH \
 WORKDIR /etc/gateway
 USER 10001:10001
 VOLUME /data
-EXPOSE 9000
+EXPOSE 9000 9001
 HEALTHCHECK --interval=10s --timeout=4s --start-period=10s --retries=3 CMD ["python", "-c", \
     "import http.client, os, sys; port = int(os.environ.get('GATEWAY_PORT', '9000')); asked = http.client.HTTPConnection('127.0.0.1', port, timeout=3); asked.request('GET', '/healthz'); sys.exit(asked.getresponse().status != 200)"]
 ENTRYPOINT ["gateway"]

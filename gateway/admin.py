@@ -1,9 +1,8 @@
 """The composition root of the admin desk: a gateway's parts become the application of the admin listener."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 
 from starlette.types import ASGIApp
 
@@ -28,6 +27,7 @@ from gateway.storage_use import StorageDesk
 from gateway.store.activity_book import ActivityBook
 from gateway.store.admin_book import AdminBook
 from gateway.store.admin_link import LinkFile
+from gateway.store.blobs import StorageFailed
 from gateway.store.catalog_search import CatalogSearch
 from gateway.upstream_states import UpstreamDesk
 from gateway.web.admin import (
@@ -90,7 +90,7 @@ def create_admin(gateway: Gateway, places: Places) -> ASGIApp:
         _endpoints(desks),
         _pages(gateway, desks, drawer, places),
         (metrics.route(door),),
-        lambda: _running(gateway, desks.jobs, places),
+        lambda: _running(gateway, desks, places),
         drawer.error_page,
     )
     return admin_app(desk, access_log(gateway.settings.log_level, gateway.settings.log_format))
@@ -192,13 +192,18 @@ def _front(gateway: Gateway, places: Places) -> Front:
 
 
 @asynccontextmanager
-async def _running(gateway: Gateway, jobs: JobDesk, places: Places) -> AsyncIterator[None]:
+async def _running(gateway: Gateway, desks: Desks, places: Places) -> AsyncIterator[None]:
+    async def beside() -> None:
+        with suppress(StorageFailed):
+            await desks.activity.storage()  # counted before the first page asks
+        await first_link.tend(f"http://{places.desk}", gateway.clock.sleep)
+
     await verify_guard(Transports())
     await gateway.sources.http.prepare()
-    tend = partial(_first_link(gateway).tend, f"http://{places.desk}", gateway.clock.sleep)
-    async with following(gateway, tend):
+    first_link = _first_link(gateway)
+    async with following(gateway, beside):
         yield
-        await jobs.close()
+        await desks.jobs.close()
     await gateway.close()
 
 

@@ -121,15 +121,19 @@ def show_restored(note: Path, conditions: Conditions, now: float) -> float | Non
 
 
 def _loss(files: CatalogFiles, *, is_reported: bool) -> str | None:
-    """Why there is no catalog that can be used, if so; ``are_ours``: nothing that somebody named is moved."""
+    """Why there is no catalog that can be used, if so; ``are_ours``: nothing that somebody named is moved.
+
+    Whoever reports damage had one, whatever is left that speaks of it.
+    """
+    is_expected = is_reported or files.is_expected
     try:
         status = files.catalog.stat()
     except FileNotFoundError:
-        return "it is gone" if files.is_expected else None
+        return "it is gone" if is_expected else None
     if not stat.S_ISREG(status.st_mode):
         return "it is no file" if files.are_ours else None
     if status.st_size <= _EMPTY_BYTES:
-        return "it is empty" if files.is_expected else None
+        return "it is empty" if is_expected else None
     damage = _damage(files.catalog, is_reported=is_reported)
     return damage if files.are_ours or _is_sqlite(files.catalog) else None
 

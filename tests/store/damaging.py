@@ -9,6 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 _PAGE_BYTES = 4096
+AS_OF_0003 = """
+    DROP TABLE pins;
+    DROP TABLE admin_tokens; DROP TABLE admin_sessions; DROP TABLE audit; DROP TABLE activity;
+    DROP TABLE rule_hits; DROP TABLE recent_pulls; DROP TABLE events; DROP TABLE upstream_states;
+    DROP TABLE jobs;
+    UPDATE alembic_version SET version_num = '0003';
+"""
 
 
 def note(catalog: Path, name: str) -> None:

@@ -18,7 +18,7 @@ from gateway.store.conditions import Conditions
 from gateway.store.data_dir import DataDir, DataDirError
 from gateway.store.recovery import restored, show_restored
 from gateway.store.schema import SchemaError
-from tests.store.damaging import LOSSES, delete, make_it_text, note, noted, overwrite_second_page
+from tests.store.damaging import AS_OF_0003, LOSSES, delete, make_it_text, note, noted, overwrite_second_page
 from tests.store.test_data_dir import held_by_another_process
 from tests.store.tracing import require_strace
 
@@ -112,9 +112,23 @@ def test_without_a_good_copy_the_catalog_begins_empty_beside_its_blobs(root: Pat
     assert (told.copy, told.copied_at) == (None, None)
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_one_that_was_met_gone_is_made_anew_though_nothing_is_left_that_speaks_of_it(
+    tmp_path: Path, is_there: bool
+) -> None:
+    data_dir = DataDir(tmp_path / "data")
+    data_dir.prepare()
+    delete(data_dir.catalog)
+    if is_there:  # whoever opens one that is gone makes an empty one
+        data_dir.catalog.touch()
+    data_dir.mend()
+    data_dir.close()
+    assert noted(data_dir.catalog) == set()
+
+
 def test_a_copy_of_an_older_schema_is_migrated_before_it_is_put_in_place(root: Path) -> None:
     with closing(sqlite3.connect(root / "backups" / "catalog-1.sqlite3")) as connection, connection:
-        connection.executescript("DROP TABLE pins; UPDATE alembic_version SET version_num = '0003'")
+        connection.executescript(AS_OF_0003)
     delete(root / "catalog.sqlite3")
     boot(root)
     with closing(sqlite3.connect(root / "catalog.sqlite3")) as connection:

@@ -15,6 +15,7 @@ from gateway.store import admin_tables
 from gateway.store.engine import open_sqlite
 from gateway.store.schema import SchemaError, is_current, migrate_sqlite
 from gateway.store.tables import metadata, tags
+from tests.store.damaging import AS_OF_0003
 from tests.store.tracing import require_strace
 
 pytestmark = pytest.mark.slow  # real files, sockets and processes
@@ -60,15 +61,13 @@ def test_a_second_run_does_nothing(path: Path) -> None:
 def test_what_an_older_catalog_holds_came_from_helm(path: Path) -> None:
     migrate_sqlite(path)
     connection = sqlite3.connect(path)
+    connection.executescript(AS_OF_0003)
     connection.executescript(
         """
         ALTER TABLE rights DROP COLUMN source;
         DROP TABLE tag_lists; DROP TABLE registries; DROP TABLE flight_failures;
         DROP TABLE rule_revisions; DROP TABLE rule_troubles; DROP TABLE tag_targets;
-        DROP TABLE private_targets; DROP TABLE pins;
-        DROP TABLE admin_tokens; DROP TABLE admin_sessions; DROP TABLE audit; DROP TABLE activity;
-        DROP TABLE rule_hits; DROP TABLE recent_pulls; DROP TABLE events; DROP TABLE upstream_states;
-        DROP TABLE jobs;
+        DROP TABLE private_targets;
         UPDATE alembic_version SET version_num = '0001';
         INSERT INTO rights (target, variant, digest) VALUES ('a.example/b', 'plain', 'sha256:c');
         """
