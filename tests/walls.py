@@ -154,6 +154,17 @@ class Module:
         return folder if top == "gateway" and folder in _FOLDERS else None
 
     @cached_property
+    def imported_names(self) -> frozenset[str]:
+        """Full dotted names: ``from a.b import c`` gives ``a.b.c``, whatever c turns out to be."""
+        names: set[str] = set()
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        return frozenset(names)
+
+    @cached_property
     def functions(self) -> Sequence[Function]:
         return [node for node in ast.walk(self.tree) if isinstance(node, Function)]
 
@@ -197,7 +208,7 @@ def cycles(modules: Sequence[Module]) -> Iterator[str]:
 
 def libraries_away_from_home(modules: Sequence[Module]) -> Iterator[str]:
     for module in modules:
-        for name in sorted(_imported_names(module)):
+        for name in sorted(module.imported_names):
             homes = HOMES.get(name.partition(".")[0])
             if homes is not None and module.room not in homes:
                 yield f"{module.name}: imports {name}, which lives only in {', '.join(sorted(homes))}"
@@ -213,7 +224,7 @@ def impurities(modules: Sequence[Module]) -> Iterator[str]:
 
 
 def _impure_imports(module: Module) -> Iterator[str]:
-    for name in sorted(_imported_names(module)):
+    for name in sorted(module.imported_names):
         top = name.partition(".")[0]
         is_stdlib = top in sys.stdlib_module_names
         if is_stdlib and top in _IMPURE_STDLIB and name not in _PURE_NAMES:
@@ -243,13 +254,16 @@ def hidden_imports(modules: Sequence[Module]) -> Iterator[str]:
             for node in ast.walk(function):
                 if isinstance(node, ast.Import | ast.ImportFrom):
                     yield f"{module.name}:{node.lineno}: an import inside {function.name}()"
-        if "importlib.import_module" in _imported_names(module) or _calls_import_module(module):
+        if "importlib.import_module" in module.imported_names or _calls_import_module(module):
             yield f"{module.name}: an import by a name made at run time"
 
 
 def _calls_import_module(module: Module) -> bool:
-    names = (node for node in ast.walk(module.tree) if isinstance(node, ast.Name | ast.Attribute))
-    return any(ast.unparse(node) in ("importlib.import_module", "__import__") for node in names)
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.Name(id="__import__") | ast.Attribute(ast.Name("importlib"), "import_module"):
+                return True
+    return False
 
 
 def relative_imports(modules: Sequence[Module]) -> Iterator[str]:
@@ -290,7 +304,7 @@ def rooms_unsaid(modules: Sequence[Module]) -> Iterator[str]:
 
 def _inner_imports(module: Module, known: Mapping[str, object] | set[str]) -> set[str]:
     """The project's own modules that this one imports; a name in a package means that package."""
-    candidates = (_known_part(name, known) for name in _imported_names(module))
+    candidates = (_known_part(name, known) for name in module.imported_names)
     return {name for name in candidates if name is not None and name != module.name}
 
 
@@ -298,14 +312,3 @@ def _known_part(name: str, known: Mapping[str, object] | set[str]) -> str | None
     while name and name not in known:
         name = name.rpartition(".")[0]
     return name or None
-
-
-def _imported_names(module: Module) -> set[str]:
-    """Full dotted names: ``from a.b import c`` gives ``a.b.c``, whatever c turns out to be."""
-    names: set[str] = set()
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return names
