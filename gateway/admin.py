@@ -82,6 +82,7 @@ class Places:
 def create_admin(gateway: Gateway, places: Places) -> ASGIApp:
     """The desk of a gateway that was composed for it alone, in a process of its own."""
     drawer, desks = Drawer(version(), gateway.clock.now), open_desks(gateway)
+    drawer.prepare()
     door, now = _door(gateway, drawer), gateway.clock.now
     metrics = Metrics(desks.activity, version(), lambda: rules_told(gateway.switch.in_force), now)
     desk = Desk(

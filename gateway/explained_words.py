@@ -9,9 +9,9 @@ from gateway.oci.digest import Digest
 from gateway.rules.freshness import Standing
 from gateway.rules.model import Upstream
 from gateway.rules.policy_origins import PolicyValue
+from gateway.rules.quantities import rough_duration
 from gateway.rules.route import PROVENANCE, Route
 
-_AGES: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 _STANDS: Final = {
     Standing.FRESH: "served at once, nobody is asked",
     Standing.JUST_STALE: "served at once, upstream is asked behind",
@@ -113,6 +113,4 @@ def served(told: Explanation, held: HeldTold) -> str:
 
 
 def age(told: Explanation, held: HeldTold) -> str:
-    seconds = max(0, round(told.now - held.row.confirmed_at))
-    unit, size = next(((unit, size) for unit, size in _AGES if seconds >= size), ("s", 1))
-    return f"{seconds // size} {unit}"
+    return rough_duration(told.now - held.row.confirmed_at)

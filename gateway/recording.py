@@ -44,19 +44,6 @@ class Record(Protocol):
         """No answer; ``wanted`` is the name of a manifest."""
 
 
-class Unrecorded:
-    """Nobody counts."""
-
-    def served(self, outcome: str, source: str | None, sent_bytes: int) -> None:
-        """Nothing is done."""
-
-    def manifest(self, wanted: Wanted, reference: str, pulled: Pulled, sent_bytes: int) -> None:
-        """Nothing is done."""
-
-    def refused(self, error: Exception, wanted: Wanted | None) -> None:
-        """Nothing is done."""
-
-
 @dataclass(frozen=True, slots=True)
 class Process:
     """Which one of so many processes of its gateway this is, and where its log is tapped."""

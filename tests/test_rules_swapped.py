@@ -16,6 +16,7 @@ from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.parts import Parts
 from gateway.pull import Puller
+from gateway.pulled import Pulled
 from gateway.rule_following import Switch
 from gateway.rule_revisions import InForce
 from gateway.rules.load import load_rules
@@ -38,6 +39,19 @@ RELOADS = 1_000
 CLIENTS = 20
 VERSIONS = 1_000
 _REQUEST: ContextVar[int] = ContextVar("request")
+
+
+class Unrecorded:
+    """Nobody counts."""
+
+    def served(self, outcome: str, source: str | None, sent_bytes: int) -> None:
+        """Nothing is done."""
+
+    def manifest(self, wanted: Wanted, reference: str, pulled: Pulled, sent_bytes: int) -> None:
+        """Nothing is done."""
+
+    def refused(self, error: Exception, wanted: Wanted | None) -> None:
+        """Nothing is done."""
 
 
 @dataclass(slots=True)
@@ -162,7 +176,7 @@ async def test_each_request_is_of_one_rule_set_though_a_thousand_come_and_go(tmp
         )
     )
     asker = Asker(HostOf(()), ClientOf(()))
-    load = Load(registry_app(puller, time.time, Identity(frozenset(), "0" * 16), asker), switch)
+    load = Load(registry_app(puller, time.time, Identity(frozenset(), "0" * 16), asker, Unrecorded()), switch)
     async with asyncio.TaskGroup() as group:
         for number in range(CLIENTS):
             group.create_task(load.client(number))

@@ -14,8 +14,9 @@ from rich.filesize import decimal
 from gateway.app import Gateway
 from gateway.caretaker import collector
 from gateway.cli.options import as_json, as_size, open_gateway, with_settings
-from gateway.cli.shown import iso_time, minute, short_digest
+from gateway.cli.shown import iso_time, minute
 from gateway.collected import WAIT_SECONDS, Kept, Order, Report
+from gateway.oci.digest import short_digest
 from gateway.rules.quantities import DURATION_EXPECTED, parse_duration
 from gateway.settings import Settings
 from gateway.store.blobs import StoredBlob

@@ -9,7 +9,8 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from gateway.cli.options import as_json, open_gateway, with_settings
-from gateway.cli.shown import iso_time, minute, short_digest
+from gateway.cli.shown import iso_time, minute
+from gateway.oci.digest import short_digest
 from gateway.rules.route import PLAIN
 from gateway.settings import Settings
 from gateway.store.rows import HeldRow

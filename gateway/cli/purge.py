@@ -11,7 +11,7 @@ from rich.filesize import decimal
 
 from gateway.caretaker import purger
 from gateway.cli.options import as_json, open_gateway, with_settings
-from gateway.cli.shown import short_digest
+from gateway.oci.digest import short_digest
 from gateway.oci.location import parse_location
 from gateway.settings import Settings
 from gateway.store.purge_rows import Purge

@@ -50,3 +50,9 @@ class Digest:
     def hasher(self) -> Hasher:
         """Return a fresh hash object of this digest's algorithm."""
         return hashlib.new(self.algorithm)
+
+
+def short_digest(digest: Digest | str) -> str:
+    """As much of it as tells it from others, for people."""
+    algorithm, _, encoded = str(digest).partition(":")
+    return f"{algorithm}:{encoded[:12]}"

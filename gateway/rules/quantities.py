@@ -8,6 +8,7 @@ _MAX_DURATION_SECONDS = 100 * 365 * 86400
 _SIZE = re.compile(r"([0-9]{1,15})(?:([KMGT])(?:iB?)?)?")
 _BYTES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _MAX_SIZE_BYTES = 2**60
+_ROUGH = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 DURATION_EXPECTED = "a duration such as 15s, 5m, 12h or 1d"
 SIZE_EXPECTED = "a size such as 500K, 64M or 20G"
@@ -36,3 +37,10 @@ def parse_size(text: str) -> int:
     if not 0 <= size_bytes <= _MAX_SIZE_BYTES:
         raise ValueError(f"expected {SIZE_EXPECTED}")
     return size_bytes
+
+
+def rough_duration(seconds: float) -> str:
+    """In the largest unit that fits, for people: ``3 h``."""
+    whole = max(0, round(seconds))
+    unit, size = next(((unit, size) for unit, size in _ROUGH if whole >= size), ("s", 1))
+    return f"{whole // size} {unit}"

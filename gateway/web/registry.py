@@ -18,7 +18,7 @@ from gateway.oci.reference import Reference, Tag
 from gateway.oci.repository import Repository
 from gateway.pull import Puller
 from gateway.pulled import Cache, Listed, Pulled, PulledBlob
-from gateway.recording import Record, Unrecorded
+from gateway.recording import Record
 from gateway.rules.route import Wanted
 from gateway.sources.via import is_loop, note_incoming
 from gateway.web.forwarded import ClientOf, HostOf
@@ -48,7 +48,6 @@ from gateway.web.responses import (
 _KNOWN_QUERIES = frozenset({"n", "last", "ns", "artifactType", "rewrite_dependencies"})
 _MAX_QUERIES = 16
 _PATHS = 2000
-_UNRECORDED = Unrecorded()
 _COUNTED = ManifestAsked | BlobAsked | TagsAsked
 
 Query = dict[str, str]
@@ -84,7 +83,7 @@ def registry_app(
     now: Callable[[], float],
     identity: Identity,
     asker: Asker,
-    record: Record = _UNRECORDED,
+    record: Record,
 ) -> ASGIApp:
     """The ASGI application of the data port; ``now`` gives seconds since the epoch."""
     registry = Registry(puller, now, record)

@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.access.roles import Role, SignedIn
+from gateway.oci.digest import short_digest
 from gateway.oci.errors import OciError, Situation
+from gateway.rules.quantities import rough_duration
 from gateway.web.admin.bodies import written
 from gateway.web.admin.notices import notice_of
 
@@ -70,7 +72,10 @@ class Drawer:
             "short": short_digest,
             "url": with_query,
         }
-        for name in self._templates.list_templates():  # compiled now, no page waits for it
+
+    def prepare(self) -> None:
+        """Compile every template now, that no page waits for it."""
+        for name in self._templates.list_templates():
             self._templates.get_template(name)
 
     def page(self, template: str, visit: Visit | None, code: int = 200, /, **values: object) -> Response:
@@ -119,10 +124,7 @@ def iso_time(seconds: float) -> str:
 
 def shown_age(seconds: float) -> str:
     """How long ago, in the largest unit that fits."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} ago"
-    return "just now" if seconds < 10 else f"{seconds:.0f} s ago"
+    return "just now" if seconds < 10 else f"{rough_duration(seconds)} ago"
 
 
 def shown_size(size_bytes: float) -> str:
@@ -131,8 +133,3 @@ def shown_size(size_bytes: float) -> str:
             return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
         size_bytes /= 1024
     return f"{size_bytes:.1f} TiB"
-
-
-def short_digest(digest: object) -> str:
-    algorithm, _, encoded = str(digest).partition(":")
-    return f"{algorithm}:{encoded[:12]}"
