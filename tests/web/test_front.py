@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,11 @@ ABSENT = [
 ]
 
 
+def without_age(reply: Reply) -> Reply:
+    """Two answers may come a second apart."""
+    return replace(reply, headers=[each for each in reply.headers if each[0] != b"age"])
+
+
 def of_head(reply: Reply) -> dict[bytes, bytes]:
     """What HEAD and GET have in common; how long ago upstream was asked may differ by a second."""
     return {name: value for name, value in reply.headers if name not in (b"age", b"x-cache")}
@@ -62,9 +68,9 @@ def test_a_good_path_is_answered_alike_to_get_and_head(gateway: Live, target: st
     assert got.status == headed.status == 200
     assert of_head(got) == of_head(headed)
     assert headed.body == b""
-    assert got == gateway.asgi("GET", target.encode())
+    assert without_age(got) == without_age(gateway.asgi("GET", target.encode()))
     if not target.endswith("z"):
-        assert headed == gateway.asgi("HEAD", target.encode())
+        assert without_age(headed) == without_age(gateway.asgi("HEAD", target.encode()))
 
 
 @pytest.mark.parametrize(("target", "code"), ABSENT)
