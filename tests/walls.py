@@ -70,6 +70,9 @@ _VERBS = (
     *("catalog_desk", "catalog_shown", "chart_contents", "refresh", "purge", "jobs", "actions"),
     *("rule_readings", "rule_trials", "catalog_artifact", "explained_words"),
     *("recording", "upstream_states", "storage_use", "pull_whole"),
+    *("sync_plan", "sync_work", "sync_schedule", "sync_desk", "chart_needs", "chart_names"),
+    *("bundle_export", "bundle_import", "bundle_tar", "bundle_volumes", "bundle_signing", "bundle_desk"),
+    *("bundle_staging", "bundle_checks", "bundle_selection", "classic", "classic_held", "wiring"),
 )
 _ROOM_OF_MODULE: Mapping[str, str] = {
     "gateway": "package",

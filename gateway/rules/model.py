@@ -10,6 +10,7 @@ from gateway.oci.urls import HttpUrl, parse_upstream_url
 from gateway.rules import docker_hub
 from gateway.rules.match import Look, Matcher
 from gateway.rules.rewrites import Captures, Rewrite
+from gateway.rules.sync_lists import SyncList
 from gateway.rules.tree import Place
 from gateway.rules.visibility import Visibility
 
@@ -87,7 +88,8 @@ class SecretName:
 class Policy:
     """How long answers hold, and what is permitted.
 
-    ``channels``: tags that mean the newest version in a range.
+    ``channels``: tags that mean the newest version in a range. ``classic`` is of rules with a host: the
+    host's own classic paths are answered too.
     """
 
     fresh_for_seconds: float = 300.0
@@ -104,6 +106,7 @@ class Policy:
     visibility: Visibility = _ALL_SHOWN
     channels: Mapping[str, VersionRange] = field(default_factory=dict)
     deny: str | None = None
+    classic: bool = False
 
 
 def _as_it_is(policy: Policy) -> Policy:
@@ -275,6 +278,7 @@ class RuleSet:
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     rules: Rules = field(default_factory=Rules)
     tests: tuple[RuleTest, ...] = ()
+    sync: tuple[SyncList, ...] = ()
     logins: frozenset[str] = frozenset()
     own_host: str | None = None
     private_targets: frozenset[str] = frozenset()

@@ -118,3 +118,16 @@ jobs = Table(
     Column("ended_at", Double),
     sqlite_autoincrement=True,
 )
+
+sync_runs = Table(
+    "sync_runs",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("begun_at", Double, nullable=False),
+    Column("noted_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("next_at", Double),
+    Column("report", Text, nullable=False),
+)

@@ -16,6 +16,7 @@ from gateway.store.tables import (
     manifests,
     pins,
     repositories,
+    retentions,
     rights,
     tags,
 )
@@ -55,10 +56,7 @@ def standings(connection: Connection, digests: Sequence[Digest]) -> Mapping[Dige
 
 
 def kept_whatever_comes(connection: Connection) -> frozenset[str]:
-    """What no quota evicts: Helm indexes, and all that is pinned, down to the last layer.
-
-    What is kept for another reason than a pin, such as an import, has its place among ``_pinned``.
-    """
+    """What no quota evicts: Helm indexes, and all that is pinned, synced or imported, to the last layer."""
     indexes = union(
         select(helm_indexes.c.digest),
         select(helm_indexes.c.normalised_digest).where(helm_indexes.c.normalised_digest.is_not(None)),
@@ -67,7 +65,7 @@ def kept_whatever_comes(connection: Connection) -> frozenset[str]:
 
 
 def pinned(connection: Connection) -> frozenset[str]:
-    """The digests of what is pinned, and of all that this names, through image indexes."""
+    """The digests of what is pinned or retained, and of all that this names, through image indexes."""
     begun = _pinned().cte("begun")
     reached = select(begun.c.digest).cte("reached", recursive=True)
     named = select(manifest_edges.c.digest).join(reached, manifest_edges.c.manifest == reached.c.digest)
@@ -75,12 +73,13 @@ def pinned(connection: Connection) -> frozenset[str]:
 
 
 def _pinned() -> Select[str]:
-    """What pins name: of a tag what it is now, from whichever source and in whichever variant."""
-    by_tag = select(tags.c.digest).join(
-        pins, (pins.c.target == tags.c.target) & (pins.c.reference == tags.c.tag)
-    )
-    by_digest = select(pins.c.reference).where(pins.c.reference.contains(":"))
-    return select(union_all(by_tag, by_digest).subquery("named").c.digest)
+    """What is named to be kept: of a tag what it is now, from whichever source and in whichever variant."""
+    queries: list[Select[str]] = []
+    for named in (pins, retentions):
+        of_tag = (named.c.target == tags.c.target) & (named.c.reference == tags.c.tag)
+        queries.append(select(tags.c.digest).join(named, of_tag))
+        queries.append(select(named.c.reference).where(named.c.reference.contains(":")))
+    return select(union_all(*queries).subquery("named").c.digest)
 
 
 def known_since(connection: Connection) -> float | None:

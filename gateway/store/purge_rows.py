@@ -21,6 +21,7 @@ from gateway.store.tables import (
     manifests,
     pins,
     repositories,
+    retentions,
     rights,
     tag_lists,
     tag_targets,
@@ -243,14 +244,16 @@ def _names(connection: Connection, targets: Sequence[Target]) -> list[str]:
 
 
 def _forget(connection: Connection, loss: _Loss, reference: str | None) -> None:
-    """What the target has of it: tags, where they stay, lists, rights."""
+    """What the target has of it: tags, where they stay, lists, rights, and that lists want it kept."""
     target = str(loss.target)
-    of_tags, of_homes, of_rights = (
+    of_tags, of_homes, of_rights, of_lists = (
         tags.c.target == target,
         tag_targets.c.target == target,
         rights.c.target == target,
+        retentions.c.target == target,
     )
     if reference is None:
+        connection.execute(delete(retentions).where(of_lists))
         connection.execute(delete(tags).where(of_tags))
         connection.execute(delete(tag_targets).where(of_homes))
         connection.execute(delete(tag_lists).where(tag_lists.c.target == target))
@@ -260,6 +263,8 @@ def _forget(connection: Connection, loss: _Loss, reference: str | None) -> None:
     connection.execute(delete(tags).where(of_tags, going))
     for batch in _batches(sorted(loss.words)):
         connection.execute(delete(tag_targets).where(of_homes, tag_targets.c.tag.in_(batch)))
+    for batch in _batches(sorted(loss.words | loss.digests)):
+        connection.execute(delete(retentions).where(of_lists, retentions.c.reference.in_(batch)))
     for batch in _batches(sorted(loss.digests)):
         connection.execute(delete(rights).where(of_rights, rights.c.digest.in_(batch)))
 

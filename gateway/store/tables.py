@@ -176,3 +176,14 @@ pins = Table(
     Column("name", _NAME, nullable=False),
     Column("made_at", Double, nullable=False),
 )
+
+retentions = Table(
+    "retentions",
+    metadata,
+    Column("target", _NAME, primary_key=True),
+    Column("reference", _DIGEST, primary_key=True),  # a tag or a digest
+    Column("keeper", String(120), primary_key=True),  # what wants it kept
+    Column("name", _NAME, nullable=False),
+    Column("made_at", Double, nullable=False),
+    Index("ix_retentions_keeper", "keeper"),
+)

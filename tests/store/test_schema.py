@@ -20,7 +20,7 @@ from tests.store.tracing import require_strace
 
 pytestmark = pytest.mark.slow  # real files, sockets and processes
 
-ALL = ["0001", "0002", "0003", "0004", "0005"]
+ALL = ["0001", "0002", "0003", "0004", "0005", "0006"]
 
 
 @pytest.fixture
