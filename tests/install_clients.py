@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.clients import GO_CLIENTS, GoClient, bin_folder, browser_path, docker_registry, postgres_folder
 
 _CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.conf")
+_PACKAGES = {"skopeo": "skopeo", "ip": "iproute2"}
 
 
 class NotInstallable(Exception):
@@ -27,7 +28,7 @@ def main() -> int:
     """Install what is missing; return the exit code."""
     reasons = [
         *_failures_of_go_clients(),
-        *_failures_of_skopeo(),
+        *_failures_of_packages(),
         *_failures_of_docker_registry(),
         *_failures_of_postgres(),
         *_failures_of_browser(),
@@ -66,13 +67,14 @@ def build(client: GoClient) -> None:
         Path(scratch, client.name).replace(client.path)
 
 
-def _failures_of_skopeo() -> Iterator[str]:
-    if shutil.which("skopeo"):
-        return
-    try:
-        _install_package("skopeo")
-    except NotInstallable as error:
-        yield str(error)
+def _failures_of_packages() -> Iterator[str]:
+    for program, package in _PACKAGES.items():
+        if shutil.which(program):
+            continue
+        try:
+            _install_package(package)
+        except NotInstallable as error:
+            yield str(error)
 
 
 def _failures_of_docker_registry() -> Iterator[str]:
