@@ -122,6 +122,8 @@ def _sums(checked: _Checked) -> Iterator[str]:
         return
     yield _counted(len(rules.rules), "rule")
     yield _counted(len(rules.upstreams), "upstream")
+    if rules.sync:
+        yield _counted(len(rules.sync), "sync list")
     yield f"{_counted(len(rules.tests), 'test')}{' passed' if rules.tests else ''}"
     if checked.warnings:
         yield _counted(len(checked.warnings), "warning")
@@ -144,6 +146,7 @@ def _facts(checked: _Checked) -> dict[str, object]:
         "warnings": [_problem(problem) for problem in checked.warnings],
         "rules": None if rules is None else len(rules.rules),
         "upstreams": None if rules is None else len(rules.upstreams),
+        "sync_lists": None if rules is None else len(rules.sync),
         "tests": None if rules is None else len(rules.tests),
     }
 

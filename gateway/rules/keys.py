@@ -1,9 +1,9 @@
-"""Every key of rules.yaml, a row each: how it is read, where it goes, and which are for later."""
+"""Every key of rules.yaml, a row each: how it is read, and where it goes."""
 
 from dataclasses import dataclass, replace
 
 from gateway.helm.ranges import VersionRange
-from gateway.rules import egress_values, rule_values, values
+from gateway.rules import egress_values, rule_values, sync_values, values
 from gateway.rules.model import (
     Access,
     Deleted,
@@ -18,7 +18,8 @@ from gateway.rules.model import (
 )
 from gateway.rules.patterns import Pattern, Subject
 from gateway.rules.rule_values import Expected, TagPatterns
-from gateway.rules.section import Change, Row, Table, later, lift, row, table
+from gateway.rules.section import Change, Row, Table, elsewhere, lift, row, table
+from gateway.rules.sync_lists import Older, SyncEntry
 from gateway.rules.tree import Node, Place, ScalarNode
 
 _NOTHING = ScalarNode(Place(), "", is_plain=True)
@@ -33,6 +34,7 @@ class Sections:
     egress: Node = _NOTHING
     upstreams: Node = _NOTHING
     rules: Node = _NOTHING
+    sync: Node = _NOTHING
     tests: Node = _NOTHING
 
 
@@ -47,6 +49,16 @@ class RuleDraft:
     stated: frozenset[str] = frozenset()
     changes: tuple[Change[Policy], ...] = ()
     is_enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SyncDraft:
+    """An entry of ``sync``, its own entries not read yet."""
+
+    name: str = ""
+    every_seconds: float | None = None
+    charts: Node = _NOTHING
+    images: Node = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,7 @@ SECTIONS: Table[Sections] = table(
         row("egress", _as_it_is, lambda top, node: replace(top, egress=node)),
         row("upstreams", _as_it_is, lambda top, node: replace(top, upstreams=node)),
         row("rules", _as_it_is, lambda top, node: replace(top, rules=node)),
-        later("sync"),
+        row("sync", _as_it_is, lambda top, node: replace(top, sync=node)),
         row("tests", _as_it_is, lambda top, node: replace(top, tests=node)),
     ]
 )
@@ -126,9 +138,11 @@ POLICY: Table[Policy] = table(
         row("min_age", values.duration, _hide_new),
         row("channels", rule_values.channels, lambda policy, found: replace(policy, channels=found)),
         row("deny", values.message, lambda policy, message: replace(policy, deny=message)),
-        later("classic", default="false"),
+        elsewhere("classic", "it stands on rules that have a `host` alone"),
     ]
 )
+
+CLASSIC: Row[Policy] = row("classic", values.boolean, lambda policy, yes: replace(policy, classic=yes))
 
 EGRESS: Table[Egress] = table(
     [
@@ -213,7 +227,45 @@ RULE: Table[RuleDraft] = table(
         ),
         row("rewrite", rule_values.one_or_more, lambda draft, nodes: replace(draft, rewrites=nodes)),
         row("enabled", values.boolean, lambda draft, yes: replace(draft, is_enabled=yes)),
-        *map(_on_rule, POLICY.values()),
+        *map(_on_rule, (*POLICY.values(), CLASSIC)),
+    ]
+)
+
+SYNC_LIST: Table[SyncDraft] = table(
+    [
+        row("name", sync_values.list_name, lambda draft, name: replace(draft, name=name)),
+        row("every", sync_values.interval, lambda draft, seconds: replace(draft, every_seconds=seconds)),
+        row("charts", _as_it_is, lambda draft, node: replace(draft, charts=node)),
+        row("images", _as_it_is, lambda draft, node: replace(draft, images=node)),
+    ]
+)
+
+
+def _show_of(entry: SyncEntry, found: TagPatterns) -> SyncEntry:
+    return replace(entry, visibility=replace(entry.visibility, allow=found.allow, deny=found.deny))
+
+
+def _limit_of(entry: SyncEntry, found: VersionRange) -> SyncEntry:
+    return replace(entry, visibility=replace(entry.visibility, versions=found))
+
+
+SYNC_IMAGE: Table[SyncEntry] = table(
+    [
+        row("repository", sync_values.repository, lambda entry, found: replace(entry, repository=found)),
+        row("versions", rule_values.version_range, _limit_of),
+        row("tags", sync_values.shown_tags, _show_of),
+        row("newest", sync_values.newest, lambda entry, count: replace(entry, newest=count)),
+        row("older", values.choice(Older), lambda entry, word: replace(entry, older=word)),
+        row("signatures", values.boolean, lambda entry, yes: replace(entry, signatures=yes)),
+        row("platforms", sync_values.platforms, lambda entry, found: replace(entry, platforms=found)),
+    ]
+)
+
+SYNC_CHART: Table[SyncEntry] = table(
+    [
+        *SYNC_IMAGE.values(),
+        row("dependencies", values.boolean, lambda entry, yes: replace(entry, dependencies=yes)),
+        row("images", values.boolean, lambda entry, yes: replace(entry, images=yes)),
     ]
 )
 

@@ -20,6 +20,7 @@ from gateway.rules.problems import Problem, Report, RulesError, Unreadable
 from gateway.rules.rule_section import read_rules, read_tests
 from gateway.rules.section import entries, fold, join
 from gateway.rules.self_test import run_tests
+from gateway.rules.sync_section import read_sync
 from gateway.rules.tree import Node, ScalarNode, TreeError, parse_tree
 
 _USERNAME = ("username_env", "username_file")
@@ -62,6 +63,7 @@ def load_rules(
         upstreams=_upstreams(sections.upstreams, defaults, report),
         rules=read_rules(sections.rules, report),
         tests=read_tests(sections.tests, report),
+        sync=read_sync(sections.sync, report),
     )
     _check_chains(sections, rule_set, report)
     check_exclusive(root, report)

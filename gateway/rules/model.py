@@ -252,10 +252,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class RuleTest:
-    """What a file expects of itself: a name, asked under ``host``, leads to ``expected``, in order.
-
-    ``refusal`` is the code of the answer where that is what is expected.
-    """
+    """A name, asked under ``host``, leads to ``expected`` in order, or is refused by the code ``refusal``."""
 
     ask: str
     host: str

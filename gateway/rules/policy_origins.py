@@ -99,5 +99,6 @@ _READERS: Final[Mapping[str, Callable[[Policy], Words]]] = {
     "channels": _channels,
     "provenance": lambda policy: policy.provenance,
     "rewrite_dependencies": lambda policy: policy.rewrite_dependencies,
+    "classic": lambda policy: policy.classic,
 }
 _BUILT_IN: Final = Policy()

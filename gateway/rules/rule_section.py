@@ -21,12 +21,12 @@ _PATTERNS: Final = frozenset({"host", "repository"})
 
 def read_rules(node: Node, report: Report) -> Rules:
     """Every rule that can be read; the others are reported."""
-    found = [_rule(number, item, report) for number, item in _items(node, "rules", report)]
+    found = [_rule(number, item, report) for number, item in items(node, "rules", report)]
     return Rules([rule for rule in found if rule is not None])
 
 
 def read_tests(node: Node, report: Report) -> tuple[RuleTest, ...]:
-    found = (_test(number, item, report) for number, item in _items(node, "tests", report))
+    found = (_test(number, item, report) for number, item in items(node, "tests", report))
     return tuple(test for test in found if test is not None)
 
 
@@ -35,14 +35,17 @@ def entry_path(section: str, number: int) -> str:
     return f"{section}[{number}]"
 
 
-def _items(node: Node, section: str, report: Report) -> Iterator[tuple[int, MappingNode]]:
+def items(
+    node: Node, section: str, report: Report, limit: int = MAX_RULES
+) -> Iterator[tuple[int, MappingNode]]:
+    """The entries of a list, numbered; whatever has no keys is reported, and so is too much."""
     if isinstance(node, ScalarNode) and node.is_null:
         return
     if not isinstance(node, SequenceNode):
         report.add(node.place, section, "expected a list", "each entry begins with a dash: - repository: …")
         return
-    if len(node.items) > MAX_RULES:
-        report.add(node.place, section, f"more than {MAX_RULES} entries")
+    if len(node.items) > limit:
+        report.add(node.place, section, f"more than {limit} entries")
         return
     for number, item in enumerate(node.items, start=1):
         if isinstance(item, MappingNode):
@@ -96,6 +99,13 @@ def _check_keys(node: MappingNode, path: str, report: Report) -> None:
             path,
             "it matches nothing in particular",
             'it needs `host` or `repository` under the same dash; "**" matches every name',
+        )
+    if "classic" in names and "host" not in names:
+        report.add(
+            names["classic"],
+            f"{path}.classic",
+            "it is about the host that was asked, and this rule has no `host`",
+            "put `host` under the same dash, such as host: argoproj.github.io",
         )
     if "deny" in names and "rewrite" in names:
         report.add(names["rewrite"], path, "a rule that denies leads nowhere", "keep one: deny, or rewrite")

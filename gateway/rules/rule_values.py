@@ -100,15 +100,22 @@ def tag_patterns(node: Node) -> TagPatterns:
         try:
             match key.text:
                 case "allow":
-                    found = replace(found, allow=_tag_list(value))
+                    found = replace(found, allow=tag_list(value))
                 case "deny":
-                    found = replace(found, deny=_tag_list(value))
+                    found = replace(found, deny=tag_list(value))
                 case _:
                     faults.append(unknown_key(key, ("allow", "deny")))
         except Unreadable as error:
             faults.extend(error.faults)
     if faults:
         raise Unreadable(*faults)
+    return found
+
+
+def tag_list(node: Node) -> tuple[str, ...]:
+    found = some_of(_tag_pattern)(node)
+    if len(found) > _MAX_TAG_PATTERNS:
+        raise unreadable(node, f"more than {_MAX_TAG_PATTERNS} patterns")
     return found
 
 
@@ -188,10 +195,3 @@ def _tag_pattern(node: Node) -> str:
     if not _TAG_PATTERN.fullmatch(text):
         raise unreadable(node, "expected a glob of tags: letters, digits, . _ - and *", 'such as "*-rc*"')
     return text
-
-
-def _tag_list(node: Node) -> tuple[str, ...]:
-    found = some_of(_tag_pattern)(node)
-    if len(found) > _MAX_TAG_PATTERNS:
-        raise unreadable(node, f"more than {_MAX_TAG_PATTERNS} patterns")
-    return found

@@ -8,10 +8,9 @@ from typing import Generic, TypeAlias, TypeVar
 
 from gateway.rules.problems import Report, Unreadable, unreadable
 from gateway.rules.spelling import nearest
-from gateway.rules.tree import MappingNode, Node, ScalarNode, SequenceNode
+from gateway.rules.tree import MappingNode, Node, ScalarNode
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_]{1,100}")
-NOT_YET = "not supported by this version yet"
 
 Subject = TypeVar("Subject")
 Whole = TypeVar("Whole")
@@ -46,13 +45,11 @@ def row(name: str, read: Callable[[Node], Value], put: Callable[[Subject, Value]
     return Row(name, read_change)
 
 
-def later(name: str, default: str | None = None) -> Row[Subject]:
-    """A key of the documentation that is refused so far, unless it says what happens anyway."""
+def elsewhere(name: str, message: str, hint: str | None = None) -> Row[Subject]:
+    """A key that is none here; ``message`` says where it stands."""
 
     def read_change(node: Node) -> Change[Subject]:
-        if not _says(node, default):
-            raise unreadable(node, NOT_YET)
-        return lambda subject: subject
+        raise unreadable(node, message, hint)
 
     return Row(name, read_change, is_obeyed=False)
 
@@ -114,11 +111,3 @@ def _report_unknown(key: ScalarNode, rows: Table[Subject], path: str, report: Re
         else "known here: " + ", ".join(name for name in sorted(rows) if rows[name].is_obeyed)
     )
     report.add(key.place, join(path, key.text), "unknown key", hint)
-
-
-def _says(node: Node, default: str | None) -> bool:
-    if isinstance(node, SequenceNode):
-        return not node.items
-    if isinstance(node, ScalarNode):
-        return node.is_null or node.text == default
-    return False

@@ -12,6 +12,7 @@ from gateway.rules.reach import refused_upstreams, unnamed_upstreams, upstream_o
 from gateway.rules.rule_section import entry_path
 from gateway.rules.section import join
 from gateway.rules.slips import slips
+from gateway.rules.sync_reach import sync_remarks
 
 _Remark: TypeAlias = tuple[str, Fault]  # the key's path, and what is odd there
 
@@ -27,6 +28,7 @@ def warn(rule_set: RuleSet, file: str) -> list[Problem]:
         *_unused_captures(rule_set),
         *_unnamed(rule_set, cover),
         *_inside(rule_set),
+        *sync_remarks(rule_set, cover),
     ]
     return [
         Problem(file, fault.place.line, fault.place.column, path, fault.message, fault.hint)

@@ -187,7 +187,42 @@ RULE: Final[Mapping[str, Words]] = {
         ),
     ),
     "enabled": _BOOLEAN,
+    "classic": _BOOLEAN,
 }
+
+SYNC_LIST: Final[Mapping[str, Words]] = {
+    "name": (("platform", '"5"'), ('""', '" "', '"a\\nb"', f"{'a' * 101}", "")),
+    "every": (("6h", "1m", "60", "90s", "1.5h"), ("59", "59s", "0", "forever", "", "[5m]", "6 hours")),
+    "charts": (
+        ('[{repository: "a.example/*"}]', "", "[]"),
+        ("a.example/x", "[a.example/x]", "[{}]", "[{newest: 1}]", "[[]]"),
+    ),
+    "images": (
+        ("[{repository: a.example/x, newest: 1}]", "", "[]"),
+        ("[{repository: a.example/x}]", "[{newest: 1}]", "{}"),
+    ),
+}
+
+SYNC_IMAGE: Final[Mapping[str, Words]] = {
+    "repository": (
+        ("argo/argo-cd", '"argo/*"', '"a.example/**/x"', "nginx", "a.example:5000/x", '"a/b-*"'),
+        ('"*"', '"*/x"', '"a*/x"', '"~a/.+"', "nginx:1.2", '"a/b:*"', "A/b", "oci://a/b", '""', "", "[a]"),
+    ),
+    "versions": _RANGE,
+    "tags": (
+        ('["1.*", latest]', '{allow: ["1.*"], deny: ["*-rc*"]}', "{}", "[1.2]"),
+        ("1.x", "[]", "[x, x]", "{permit: [x]}", "", '["a b"]'),
+    ),
+    "newest": (("1", "3", "1000"), ("0", "1001", "-1", "1.5", '"3"', "all", "", "[1]")),
+    "older": (("keep", "remove"), ("drop", "", "true")),
+    "signatures": _BOOLEAN,
+    "platforms": (
+        ("[linux/amd64]", "[linux/arm64, linux/arm/v7]"),
+        ("linux/amd64", "[]", "[amd64]", "[linux/amd64, linux/amd64]", '["linux/*"]', "", "[LINUX/amd64]"),
+    ),
+}
+
+SYNC_CHART: Final[Mapping[str, Words]] = {**SYNC_IMAGE, "dependencies": _BOOLEAN, "images": _BOOLEAN}
 
 TEST: Final[Mapping[str, Words]] = {
     "ask": (("x/y", "a.example:5000/x"), ("x:1.0", "oci://a/b", "X", "", "x/", "a.example:0/x")),

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from gateway.oci.urls import HttpUrl
-from gateway.rules.keys import EGRESS, POLICY, RULE, SECTIONS, TEST, UPSTREAM
 from gateway.rules.load import Complaint, load_rules
 from gateway.rules.model import (
     Access,
@@ -288,20 +287,10 @@ def test_only_version_one_is_read(version: str) -> None:
     assert one_problem(f"version: {version}").key_path == "version"
 
 
-LATER = ["defaults: {classic: true}", "sync: [{name: a}]"]
-
-
-@pytest.mark.parametrize("text", LATER)
-def test_a_key_of_the_documentation_that_is_not_obeyed_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["defaults: {classic: true}", "upstreams: {a.example: {classic: false}}"])
+def test_what_is_said_of_one_host_stands_on_its_rule_alone(text: str) -> None:
     problem = one_problem(f"version: 1\n{text}")
-    assert "not supported by this version yet" in problem.message
-    assert problem.line == 2
-
-
-def test_every_key_that_is_not_obeyed_is_among_those() -> None:
-    written = " ".join(LATER)
-    rows = [row for table in (SECTIONS, POLICY, EGRESS, UPSTREAM, RULE, TEST) for row in table.values()]
-    assert [row.name for row in rows if not row.is_obeyed and f"{row.name}:" not in written] == []
+    assert (problem.line, problem.message) == (2, "it stands on rules that have a `host` alone")
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_every_key_of_a_rule_goes_where_it_belongs() -> None:
         (["repository: a/*", "provenance: 1"], 15, "provenance", "true or false"),
         (["repository: a/*", "chain: [helm, helm]"], 10, "chain", "twice"),
         (["repository: a/*", "deny: true"], 9, "deny", "expected a message"),
-        (["repository: a/*", "classic: true"], 12, "classic", "not supported by this version yet"),
+        (["repository: a/*", "classic: true"], 3, "classic", "this rule has no `host`"),
         (["repository: a/*", "rewrit: b.example/$1"], 3, "rewrit", "unknown key"),
         (["repository: a/*", "repository: b/*"], 3, "repository", "twice"),
         (["repository: a/*", "url: https://a.example"], 3, "url", "unknown key"),

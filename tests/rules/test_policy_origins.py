@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.oci.repository import Repository
-from gateway.rules.keys import POLICY
+from gateway.rules.keys import CLASSIC, POLICY
 from gateway.rules.load import load_rules
 from gateway.rules.model import Policy, RuleSet
 from gateway.rules.policy_origins import PolicyValue, duration_words, policy_values
@@ -47,7 +47,7 @@ def told(rule_set: RuleSet, name: str = "a/demo") -> dict[str, PolicyValue]:
 
 def test_every_key_that_is_obeyed_is_told() -> None:
     obeyed = {name for name, row in POLICY.items() if row.is_obeyed}
-    assert set(told(rules())) == obeyed
+    assert set(told(rules())) == obeyed | {CLASSIC.name}
     assert {key for key, *_ in VALUES} == obeyed - {"deny"}  # what denies leads nowhere: it has no policy
 
 
@@ -107,3 +107,10 @@ def test_a_duration_is_told_as_it_could_be_written(words: str) -> None:
 
 def test_forever_is_a_word() -> None:
     assert duration_words(Policy().stale_for_seconds) == "forever"
+
+
+def test_a_rule_about_a_host_tells_that_its_classic_paths_are_answered() -> None:
+    rule_set = load_rules("version: 1\nrules: [{host: h.example.test, classic: true}]")
+    found = route(rule_set, Wanted(Repository.parse("h.example.test/x"), "h.example.test"))
+    values = policy_values(found.first.policy, found.rule, found.first.upstream, rule_set)
+    assert [(one.value, one.origin) for one in values if one.key == "classic"] == [(True, "rule")]

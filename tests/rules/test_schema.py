@@ -16,6 +16,9 @@ from gateway.rules.problems import RulesError
 from gateway.rules.rule_section import MAX_RULES
 from gateway.rules.rule_values import REFUSALS
 from gateway.rules.section import Subject, Table
+from gateway.rules.sync_lists import Older
+from gateway.rules.sync_section import MAX_ENTRIES, MAX_LISTS
+from gateway.rules.sync_values import MAX_NEWEST
 from tests.rules import schema_words as words
 from tests.rules.schema_words import Words
 from tests.rules.yaml_values import Json, json_of
@@ -40,6 +43,7 @@ ROUGHLY_KNOWN = {
     "expressions of RE2": "no regular expression of RE2",
     "ranges of versions": "no range of versions",
     "addresses and networks": "no address or network in its usual spelling",
+    "times between": "once a minute at the most",
 }
 
 ENUMS: Mapping[str, type[StrEnum]] = {
@@ -50,6 +54,7 @@ ENUMS: Mapping[str, type[StrEnum]] = {
     "/$defs/upstream/properties/kind": model.UpstreamKind,
     "/$defs/upstream/properties/access": model.Access,
     "/properties/egress/properties/mode": model.EgressMode,
+    "/$defs/sync_image/properties/older": Older,
 }
 
 NEEDED = {
@@ -59,6 +64,7 @@ NEEDED = {
     "password_file": "username_env: GATEWAY_SECRET_U",
     "cert_file": "key_file: k",
     "key_file": "cert_file: c",
+    "classic": "host: h.example",
 }
 
 WRONG = [
@@ -101,6 +107,14 @@ WRONG = [
     "version: 1\nrules: [{repository: x, kind: helm}]",
     "version: 1\nrules: [{repository: x, deny: no, rewrite: a.example/x}]",
     "version: 1\nrules: [{repository: x, provenance: true, rewrite_dependencies: true}]",
+    "version: 1\nupstreams: {a.example: {classic: true}}",
+    "version: 1\nrules: [{repository: x, classic: true}]",
+    "version: 1\nsync: {name: a}",
+    "version: 1\nsync: [{name: a}]",
+    "version: 1\nsync: [{name: a, charts: []}]",
+    "version: 1\nsync: [{charts: [{repository: a.example/x}]}]",
+    "version: 1\nsync: [{name: a, images: [{repository: a.example/x}]}]",
+    "version: 1\nsync: [{name: a, images: [{repository: a.example/x, newest: 1, dependencies: true}]}]",
     "version: 1\ntests: {ask: x/y, target: DENIED}",
     "version: 1\ntests: [x/y]",
     "version: 1\ntests: [{ask: x/y}]",
@@ -163,6 +177,9 @@ def test_the_schema_has_every_key_that_is_obeyed_and_no_other() -> None:
     assert names("/$defs/upstream") == obeyed(keys.UPSTREAM)
     assert names("/$defs/rule") == obeyed(keys.RULE)
     assert names("/$defs/test") == obeyed(keys.TEST)
+    assert names("/$defs/sync_list") == obeyed(keys.SYNC_LIST)
+    assert names("/$defs/sync_chart") == obeyed(keys.SYNC_CHART)
+    assert names("/$defs/sync_image") == obeyed(keys.SYNC_IMAGE)
 
 
 @pytest.mark.parametrize(("pointer", "expected"), ENUMS.items())
@@ -172,13 +189,18 @@ def test_the_schema_has_the_words_of_every_choice(pointer: str, expected: type[S
 
 def test_the_schema_has_the_limits_and_the_refusals_of_the_loader() -> None:
     assert {part(f"/properties/{name}")["maxItems"] for name in ("rules", "tests")} == {MAX_RULES}
+    assert part("/properties/sync")["maxItems"] == MAX_LISTS
+    sections = {part(f"/$defs/sync_list/properties/{name}")["maxItems"] for name in ("charts", "images")}
+    assert sections == {MAX_ENTRIES}
+    assert part("/$defs/sync_image/properties/newest")["maximum"] == MAX_NEWEST
     targets = part("/$defs/test/properties/target")["anyOf"]
     assert isinstance(targets, list)
     assert targets[0] == {"enum": list(REFUSALS)}
 
 
 def test_every_key_says_what_it_is_for() -> None:
-    described = ("", "/properties/egress", "/$defs/policy", "/$defs/upstream", "/$defs/rule", "/$defs/test")
+    defined = ("policy", "upstream", "rule", "test", "sync_list", "sync_chart", "sync_image")
+    described = ("", "/properties/egress", *(f"/$defs/{name}" for name in defined))
     for pointer in described:
         for name in names(pointer):
             assert part(f"{pointer}/properties/{name}").keys() & {"description", "$ref"}, name
@@ -192,6 +214,9 @@ def test_there_are_words_for_every_key() -> None:
     assert words.UPSTREAM.keys() | words.POLICY.keys() == obeyed(keys.UPSTREAM)
     assert words.RULE.keys() | words.POLICY.keys() == obeyed(keys.RULE)
     assert words.TEST.keys() == obeyed(keys.TEST)
+    assert words.SYNC_LIST.keys() == obeyed(keys.SYNC_LIST)
+    assert words.SYNC_CHART.keys() == obeyed(keys.SYNC_CHART)
+    assert words.SYNC_IMAGE.keys() == obeyed(keys.SYNC_IMAGE)
 
 
 def documents(section: str, key: str, value: str) -> str:
@@ -205,12 +230,25 @@ def documents(section: str, key: str, value: str) -> str:
             return f"version: 1\nupstreams:\n  u.example:\n    {key}: {value}\n{beside}"
         case "rules":
             beside = "" if key == "repository" else '    repository: "x/*"\n'
+            beside += f"    {needed}\n" if needed else ""
             return f"version: 1\nrules:\n  - {key}: {value}\n{beside}"
+        case "sync":
+            others = "".join(f"    {name}: {text}\n" for name, text in _SYNC.items() if name != key)
+            return f"version: 1\nsync:\n  - {key}: {value}\n{others}"
+        case "charts" | "images":
+            others = "".join(f"        {name}: {text}\n" for name, text in _ENTRY.items() if name != key)
+            return f"version: 1\nsync:\n  - name: a\n    {section}:\n      - {key}: {value}\n{others}"
         case _:
             others = "".join(f"    {name}: {text}\n" for name, text in _TEST.items() if name != key)
             return f"version: 1\ntests:\n  - {key}: {value}\n{others}"
 
 
+_SYNC = {
+    "name": "a",
+    "charts": "[{repository: b.example/x}]",
+    "images": "[{repository: c.example/x, tags: [x]}]",
+}
+_ENTRY = {"repository": "a.example/x", "newest": "1"}
 _TEST = {"ask": "x/y", "target": "NAME_UNKNOWN"}
 _SECTIONS: Mapping[str, Mapping[str, Words]] = {
     "defaults": words.POLICY,
@@ -218,6 +256,9 @@ _SECTIONS: Mapping[str, Mapping[str, Words]] = {
     "upstreams": {**words.UPSTREAM, **words.POLICY},
     "rules": {**words.RULE, **words.POLICY},
     "tests": words.TEST,
+    "sync": words.SYNC_LIST,
+    "charts": words.SYNC_CHART,
+    "images": words.SYNC_IMAGE,
 }
 _PLACES = [(section, key, both) for section, table in _SECTIONS.items() for key, both in table.items()]
 
@@ -252,7 +293,7 @@ def test_wrong_files_are_refused_by_both(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["version: 1", 'version: "1"', "version: 1\nrules:\ntests:\negress:\ndefaults:"]
+    "text", ["version: 1", 'version: "1"', "version: 1\nrules:\ntests:\negress:\ndefaults:\nsync:"]
 )
 def test_empty_sections_are_taken_by_both(text: str) -> None:
     assert is_valid(text)
@@ -262,15 +303,13 @@ def test_empty_sections_are_taken_by_both(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "version: 1\nsync:",
-        "version: 1\ndefaults: {classic: false}",
         "version: 1\nrules: [{repository: x, name: 5}]",
         "version: 1\ndefaults: {deny: 12}",
         "version: 1\ndefaults: {tags: {allow: [true]}}",
         "version: 1\nupstreams: {a.example: {ca_file: 1}}",
     ],
 )
-def test_keys_for_later_and_text_that_looks_like_a_number_are_complained_of_by_the_schema_alone(
+def test_text_that_looks_like_a_number_is_complained_of_by_the_schema_alone(
     text: str,
 ) -> None:
     assert not is_valid(text)
@@ -310,7 +349,8 @@ def files(draw: st.DrawFn) -> str:
     for section in ("rules", "tests"):
         entries = draw(st.lists(_mapping(_SECTIONS[section]), max_size=2))
         text += f"{section}:\n" + "".join(_block(entry, "    ", "  - ") for entry in entries)
-    return text
+    lists = draw(st.lists(_mapping(words.SYNC_LIST), max_size=2))
+    return text + "sync:\n" + "".join(_block(entry, "    ", "  - ") for entry in lists)
 
 
 @given(files())
