@@ -18,7 +18,7 @@ from gateway.store.blobs import BlobStore, OpenBlob, TransferBroken, read_whole
 SHOWN_BYTES: Final = 256 * 1024  # of values.yaml and of README.md
 _REMEMBERED: Final = 32  # each of a few MiB at most
 _READ_AT_ONCE: Final = 2
-_PIECE: Final = 256 * 1024
+PIECE_BYTES: Final = 256 * 1024
 _CHART, _REQUIREMENTS, _VALUES, _README = b"chart.yaml", b"requirements.yaml", b"values.yaml", b"readme.md"
 _FILES: Final = frozenset({_CHART, _REQUIREMENTS, _VALUES, _README})
 _CONTROL: Final = re.compile(
@@ -68,7 +68,7 @@ class ChartReader:
         if blob is None:
             return None
         try:
-            stream = io.BufferedReader(_Pieces(blob), _PIECE)
+            stream = io.BufferedReader(BlobStream(blob), PIECE_BYTES)
             contents = await to_thread.run_sync(read_contents, stream, limiter=self._threads)
         except TransferBroken:
             return None
@@ -87,7 +87,7 @@ class ChartReader:
         return await to_thread.run_sync(_facts, ChartFiles(content), limiter=self._threads)
 
 
-class _Pieces(io.RawIOBase):
+class BlobStream(io.RawIOBase):
     """A blob as a thread reads it; each piece is read by the event loop that the thread came from."""
 
     def __init__(self, blob: OpenBlob) -> None:

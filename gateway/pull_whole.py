@@ -27,11 +27,16 @@ _MOST_TOLD: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What was pulled: ``location`` with the tag that was meant, and how many bytes its parts have."""
+    """What was pulled: ``location`` with the tag that was meant, and how many bytes its parts have.
+
+    ``manifests`` are all of it, the outermost first; ``signatures`` what was pulled beside them.
+    """
 
     location: Location
     pulled: Pulled
     size_bytes: int
+    manifests: tuple[Digest, ...] = ()
+    signatures: tuple[Location, ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,20 +75,20 @@ class WholePuller:
         pulled = await self._puller.manifest(Wanted(location.name), reference)
         size_bytes = 0
         seen: set[Digest] = set()
-        manifests = [pulled.manifest]
-        while manifests:
-            manifest = manifests.pop()
-            for kind, digest in _parts(found, manifest, platforms):
+        all_manifests = [pulled.manifest]
+        for manifest in all_manifests:  # which grows meanwhile
+            for kind, digest in parts_of(found, manifest, platforms):
                 if digest in seen:
                     continue
                 seen.add(digest)
                 if kind is EdgeKind.MANIFEST:
-                    manifests.append((await self._puller.manifest(Wanted(location.name), digest)).manifest)
+                    part = await self._puller.manifest(Wanted(location.name), digest)
+                    all_manifests.append(part.manifest)
                     continue
                 part_bytes = await self._blob(location.name, digest)
                 size_bytes += part_bytes
                 tell(part_bytes)
-        return Whole(found, pulled, size_bytes)
+        return Whole(found, pulled, size_bytes, tuple(manifest.digest for manifest in all_manifests))
 
     async def pull_all(
         self, locations: Sequence[Location], platforms: frozenset[str], progress: Progress
@@ -147,9 +152,10 @@ def parse_list(text: str, own_hosts: Collection[str]) -> list[Location]:
     return list(found)
 
 
-def _parts(
+def parts_of(
     location: Location, manifest: Manifest, platforms: frozenset[str]
 ) -> Sequence[tuple[EdgeKind, Digest]]:
+    """What a manifest names, of an image index for these platforms; raise OciError where it has none."""
     edges = parse_manifest(manifest.content, manifest.media_type).edges
     parts = [(edge.kind, edge.descriptor.digest) for edge in edges]
     told = _platforms(manifest) if platforms else {}

@@ -27,7 +27,7 @@ class HtmlInstead(BrokenIndex):
 
 def normalise_index(content: bytes) -> bytes:
     """Return the index as lines: the chart's name in JSON, a tab, its entries in JSON. Raise BrokenIndex."""
-    entries = _read_index(content)
+    entries = read_index(content)
     lines = [_line(chart, read_entries(value)) for chart, value in entries.items()]
     return b"\n".join([NORMAL_FORM, *lines, b""])
 
@@ -44,22 +44,8 @@ def find_in_normalised(normalised: bytes, chart: str) -> ChartEntries | None:
     return _entries(normalised[start : normalised.index(b"\n", start)])
 
 
-def _line(chart: str, entries: ChartEntries) -> bytes:
-    versions = [[v.name, v.version, v.urls, v.digest, v.created] for v in entries.versions]
-    return f"{json.dumps(chart)}\t{json.dumps([versions, entries.skipped])}".encode()
-
-
-def _entries(line: bytes) -> ChartEntries:
-    versions: list[tuple[str, str, list[str], str | None, str | None]]
-    skipped: list[tuple[int, str]]
-    versions, skipped = json.loads(line)
-    return ChartEntries(
-        tuple(ChartVersion(n, v, tuple(urls), digest, created) for n, v, urls, digest, created in versions),
-        tuple((position, reason) for position, reason in skipped),
-    )
-
-
-def _read_index(content: bytes) -> dict[str, Value]:
+def read_index(content: bytes) -> dict[str, Value]:
+    """Return what stands under ``entries``; raise BrokenIndex."""
     index = _parse(content)
     if not isinstance(index, dict):
         raise BrokenIndex("no mapping")
@@ -74,6 +60,21 @@ def _read_index(content: bytes) -> dict[str, Value]:
     if not isinstance(entries, dict):
         raise BrokenIndex("the entries are no mapping")
     return entries
+
+
+def _line(chart: str, entries: ChartEntries) -> bytes:
+    versions = [[v.name, v.version, v.urls, v.digest, v.created] for v in entries.versions]
+    return f"{json.dumps(chart)}\t{json.dumps([versions, entries.skipped])}".encode()
+
+
+def _entries(line: bytes) -> ChartEntries:
+    versions: list[tuple[str, str, list[str], str | None, str | None]]
+    skipped: list[tuple[int, str]]
+    versions, skipped = json.loads(line)
+    return ChartEntries(
+        tuple(ChartVersion(n, v, tuple(urls), digest, created) for n, v, urls, digest, created in versions),
+        tuple((position, reason) for position, reason in skipped),
+    )
 
 
 def _parse(content: bytes) -> Value:

@@ -5,8 +5,9 @@ import asyncio
 import psutil
 import pytest
 
+from gateway.helm.index_outline import outline
 from gateway.helm.index_whole import BrokenIndex, find_in_normalised
-from gateway.sources.index_child import normalise_in_child
+from gateway.sources.index_child import normalise_in_child, plain_in_child
 from tests.helm.archives import CHART
 
 pytestmark = pytest.mark.slow
@@ -19,6 +20,12 @@ async def test_an_index_comes_back_in_its_normal_form() -> None:
     found = find_in_normalised(await normalise_in_child(INDEX), "demo")
     assert found is not None
     assert [entry.version for entry in found.versions] == ["1.0.0"]
+
+
+@pytest.mark.anyio
+async def test_an_index_comes_back_in_a_style_that_has_an_outline() -> None:
+    found = outline(await plain_in_child(INDEX))
+    assert [item.version for item in found.charts["demo"]] == ["1.0.0"]
 
 
 @pytest.mark.anyio
