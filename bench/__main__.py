@@ -7,6 +7,7 @@ import os
 from bench import (
     big,
     blobs,
+    classic,
     cold,
     collecting,
     convert,
@@ -20,6 +21,7 @@ from bench import (
     rules,
     stampede,
     start,
+    sync,
     warm,
 )
 from bench.figures import Figure, as_table
@@ -40,6 +42,8 @@ BENCHES = {
     "dead": dead.run,
     "big": big.run,
     "collecting": collecting.run,
+    "classic": classic.run,
+    "sync": sync.run,
     "desk": desk.run,
 }
 

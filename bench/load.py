@@ -41,9 +41,10 @@ class Load:
         return self.received_bytes / self.seconds / 1e6
 
 
-def load(port: int, path: str, connections: int, seconds: float) -> Load:
-    """Put load on a server for so long; every answer has to be a 200."""
-    return Load(**json.loads(output_of("bench.load", str(port), path, str(connections), str(seconds))))
+def load(port: int, path: str, connections: int, seconds: float, encoding: str = "identity") -> Load:
+    """Put load on a server for so long; every answer has to be a 200. ``encoding`` is what is accepted."""
+    how = (str(port), path, str(connections), str(seconds), encoding)
+    return Load(**json.loads(output_of("bench.load", *how)))
 
 
 class _Answers(asyncio.BufferedProtocol):
@@ -100,8 +101,9 @@ def _not_yet() -> None:
     raise AssertionError("an answer without a request")
 
 
-async def _run(port: int, path: str, connections: int, seconds: float) -> Load:
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+async def _run(port: int, path: str, connections: int, seconds: float, encoding: str) -> Load:
+    lines = (f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Accept-Encoding: {encoding}", "", "")
+    request = "\r\n".join(lines).encode()
     opened = [await _open(port, request) for _ in range(connections)]
     await asyncio.sleep(seconds / 10)  # let it settle
     answers, received = _so_far(opened)
@@ -128,9 +130,9 @@ def _so_far(opened: Sequence[_Answers]) -> tuple[int, int]:
     return sum(one.answers for one in opened), sum(one.received_bytes for one in opened)
 
 
-def main(port: str, path: str, connections: str, seconds: str) -> None:
+def main(port: str, path: str, connections: str, seconds: str, encoding: str) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        done = runner.run(_run(int(port), path, int(connections), float(seconds)))
+        done = runner.run(_run(int(port), path, int(connections), float(seconds), encoding))
     print(json.dumps(asdict(done)))
 
 

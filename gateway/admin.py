@@ -11,8 +11,9 @@ from gateway.actions import Actions
 from gateway.activity import ActivityDesk
 from gateway.activity_seen import SettingShown
 from gateway.app import Gateway, following, rules_told, version
-from gateway.audit import AuditDesk
-from gateway.caretaker import actions, job_desk
+from gateway.audit import AuditDesk, Note
+from gateway.bundle_desk import BundleDesk
+from gateway.caretaker import actions, exporter, importer, job_desk, selector, sync_runs, syncer
 from gateway.catalog_desk import CatalogDesk
 from gateway.jobs import JobDesk
 from gateway.logs import access_log
@@ -29,6 +30,8 @@ from gateway.store.admin_book import AdminBook
 from gateway.store.admin_link import LinkFile
 from gateway.store.blobs import StorageFailed
 from gateway.store.catalog_search import CatalogSearch
+from gateway.store.retention import RetentionBook
+from gateway.sync_desk import SyncDesk
 from gateway.upstream_states import UpstreamDesk
 from gateway.web.admin import (
     access_api,
@@ -36,13 +39,16 @@ from gateway.web.admin import (
     actions_api,
     actions_pages,
     activity_api,
+    bundles_api,
     catalog_api,
     mirror_pages,
     rules_api,
     rules_pages,
     standing_api,
+    sync_api,
 )
 from gateway.web.admin.app import Desk, admin_app
+from gateway.web.admin.bundles_pages import BundlePages
 from gateway.web.admin.catalog_commands import Front
 from gateway.web.admin.catalog_pages import CatalogPages
 from gateway.web.admin.door import SessionDoor
@@ -52,6 +58,7 @@ from gateway.web.admin.overview_pages import Overview
 from gateway.web.admin.pages import Drawer, Page
 from gateway.web.admin.settings_pages import SettingsPage
 from gateway.web.admin.storage_pages import StoragePages
+from gateway.web.admin.sync_pages import SyncPages
 from gateway.web.admin.upstreams_pages import UpstreamPages
 from gateway.web.forwarded import ClientOf
 from gateway.web.metrics import Metrics
@@ -68,6 +75,8 @@ class Desks:
     activity: ActivityDesk
     actions: Actions
     jobs: JobDesk
+    sync: SyncDesk
+    bundles: BundleDesk
     settings: Sequence[SettingShown]
 
 
@@ -84,11 +93,13 @@ def create_admin(gateway: Gateway, places: Places) -> ASGIApp:
     drawer, desks = Drawer(version(), gateway.clock.now), open_desks(gateway)
     drawer.prepare()
     door, now = _door(gateway, drawer), gateway.clock.now
-    metrics = Metrics(desks.activity, version(), lambda: rules_told(gateway.switch.in_force), now)
+    metrics = Metrics(
+        desks.activity, version(), lambda: rules_told(gateway.switch.in_force), desks.sync.lists, now
+    )
     desk = Desk(
         version(),
         door,
-        _endpoints(desks),
+        _endpoints(gateway, desks),
         _pages(gateway, desks, drawer, places),
         (metrics.route(door),),
         lambda: _running(gateway, desks, places),
@@ -113,6 +124,8 @@ def open_desks(gateway: Gateway) -> Desks:
         activity=_activity(gateway),
         actions=actions(gateway, jobs, audit.note),
         jobs=jobs,
+        sync=_sync(gateway, jobs, audit.note),
+        bundles=_bundles(gateway, jobs, audit.note),
         settings=settings_shown(gateway.settings),
     )
 
@@ -124,7 +137,7 @@ def _activity(gateway: Gateway) -> ActivityDesk:
         book,
         gateway.sources.check,
         gateway.instance_id,
-        lambda: gateway.switch.in_force.rule_set,
+        gateway.switch.rule_set,
         clock.now,
     )
     catalog = data_dir.catalog if data_dir.server is None else None
@@ -132,6 +145,30 @@ def _activity(gateway: Gateway) -> ActivityDesk:
     quota_bytes = gateway.settings.max_cache_size_bytes
     counted = StorageDesk(places, storage.engines, quota_bytes, clock.now, clock.monotonic)
     return ActivityDesk(book, upstreams, counted, clock.now)
+
+
+def _sync(gateway: Gateway, jobs: JobDesk, note: Note) -> SyncDesk:
+    return SyncDesk(
+        rules=gateway.switch.rule_set,
+        syncer=syncer(gateway),
+        runs=sync_runs(gateway),
+        kept=RetentionBook(gateway.desk.engines),
+        jobs=jobs,
+        note=note,
+        now=gateway.clock.now,
+    )
+
+
+def _bundles(gateway: Gateway, jobs: JobDesk, note: Note) -> BundleDesk:
+    taking = importer(gateway)
+    return BundleDesk(
+        selector=selector(gateway),
+        exporter=exporter(gateway),
+        importer=taking,
+        key=taking.key,
+        jobs=jobs,
+        note=note,
+    )
 
 
 def _rule_editor(gateway: Gateway, audit: AuditDesk) -> RuleEditor:
@@ -148,7 +185,7 @@ def _rule_editor(gateway: Gateway, audit: AuditDesk) -> RuleEditor:
     )
 
 
-def _endpoints(desks: Desks) -> list[Endpoint]:
+def _endpoints(gateway: Gateway, desks: Desks) -> list[Endpoint]:
     return [
         *access_api.operations(desks.tokens, desks.audit),
         *rules_api.operations(desks.rules, desks.activity),
@@ -156,6 +193,8 @@ def _endpoints(desks: Desks) -> list[Endpoint]:
         *activity_api.operations(desks.activity),
         *standing_api.operations(desks.activity, desks.settings),
         *actions_api.operations(desks.actions),
+        *sync_api.operations(desks.sync),
+        *bundles_api.operations(desks.bundles, gateway.own_hosts, gateway.clock.now),
     ]
 
 
@@ -176,13 +215,26 @@ def _pages(gateway: Gateway, desks: Desks, drawer: Drawer, places: Places) -> li
         *rules_pages.pages(desks.rules, drawer, activity.rule_hits, front),
         *CatalogPages(desks.catalog, activity.storage, front, drawer).pages(),
         *UpstreamPages(activity, now, drawer).pages(),
-        *mirror_pages.pages(desks.actions, drawer),
+        *mirror_pages.pages(desks.actions, desks.sync, drawer),
+        *SyncPages(desks.sync, drawer).pages(),
+        *_bundle_pages(gateway, desks, drawer).pages(),
         *actions_pages.pages(desks.actions, drawer),
         *EventPages(activity, drawer).pages(),
         *StoragePages(activity, desks.actions.pinned, drawer).pages(),
         *SettingsPage(desks.settings, drawer).pages(),
         *access_pages.pages(desks.tokens, desks.audit, drawer),
     ]
+
+
+def _bundle_pages(gateway: Gateway, desks: Desks, drawer: Drawer) -> BundlePages:
+    return BundlePages(
+        bundles=desks.bundles,
+        lists=lambda: [one.name for one in gateway.switch.rule_set().sync],
+        is_read_only=gateway.settings.rules_edited_in is RulesEditedIn.FILE,
+        own_hosts=gateway.own_hosts,
+        now=gateway.clock.now,
+        drawer=drawer,
+    )
 
 
 def _front(gateway: Gateway, places: Places) -> Front:

@@ -5,15 +5,19 @@ import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.access.readers import admit_anyone
+from gateway.access.readers import admit_anyone, admit_operator
 from gateway.admission import Admission
+from gateway.chart_names import ChartNames
+from gateway.classic import ClassicIndexes
+from gateway.classic_archives import ClassicRepositories
 from gateway.explain import Explainer
+from gateway.flights import Locks
 from gateway.logs import access_log
 from gateway.parts import Parts
 from gateway.pull import Puller
@@ -32,12 +36,14 @@ from gateway.sources.upstreams import Upstreams
 from gateway.store.activity_book import ActivityBook
 from gateway.store.conditions import Condition
 from gateway.store.data_dir import DataDir
+from gateway.store.held_charts import HeldCharts
 from gateway.store.index_shelf import IndexShelf
 from gateway.store.instance import instance_id
 from gateway.store.memory import Memory
 from gateway.store.recovery import show_restored
 from gateway.store.revisions import RevisionOrigin
 from gateway.store.storage import Storage, open_storage
+from gateway.web.charts import Charts, charts_app
 from gateway.web.forwarded import ClientOf, HostOf
 from gateway.web.gate import Gate
 from gateway.web.health import RulesTold, Told, health_routes
@@ -66,12 +72,19 @@ _ALONE: Final = Process()
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The parts of a running gateway, for the web and the command line alike."""
+    """The parts of a running gateway, for the web and the command line alike.
+
+    ``operator`` pulls whatever the rules know, also what is private, and ``names`` lists it: for what nobody
+    sees who may not.
+    """
 
     settings: Settings
     switch: Switch
     desk: RuleDesk
     puller: Puller
+    classic: ClassicRepositories
+    operator: Puller
+    names: ChartNames
     sources: Sources
     storage: Storage
     instance_id: str
@@ -101,7 +114,8 @@ class Gateway:
 
     async def close(self) -> None:
         """End what runs, close what is open."""
-        await self.puller.drain()
+        await self.classic.drain()
+        await asyncio.gather(self.puller.drain(), self.operator.drain())
         await self.sources.close()
         await asyncio.gather(self.storage.close(), self.desk.engines.close())
 
@@ -144,24 +158,53 @@ def compose(
     keeping = Keeping(shelf, storage.blobs, storage.catalog, locks)
     sources = _sources(settings, http, upstreams, keeping, clock.now)
     switch, desk = Switch(in_force), rule_desk(settings, data_dir)
-    puller = Puller(
-        Parts(
-            router=switch.router,
-            admit=admit,
-            sources=sources.by_name,
-            catalog=storage.catalog,
-            blobs=storage.blobs,
-            memory=Memory(_MEMORY_BYTES, storage.generation),
-            now=clock.now,
-            locks=locks,
-            admission=Admission(storage.catalog, now=clock.monotonic),
-            is_offline=settings.offline,
-            max_blob_bytes=settings.max_blob_size_bytes,
-        )
+    parts = _parts(settings, switch, storage, sources, locks=locks, clock=clock)
+    held = HeldCharts(storage.fallbacks.rows)
+    bounded, unbounded = replace(parts, admit=admit), replace(parts, admit=admit_operator)
+    names, all_names = (
+        ChartNames(one, switch.rule_set, sources.indexes, held) for one in (bounded, unbounded)
     )
-    facts = Facts(lambda: switch.in_force.rule_set.rules, http.origins.told, storage.conditions.told)
-    recorder = Recorder(ActivityBook(storage.engines), identity, process, facts, clock.now)
-    return Gateway(settings, switch, desk, puller, sources, storage, identity, clock, recorder)
+    puller = Puller(bounded)
+    indexes = ClassicIndexes(bounded, puller, names, held)
+    facts = Facts(lambda: switch.rule_set().rules, http.origins.told, storage.conditions.told)
+    return Gateway(
+        settings=settings,
+        switch=switch,
+        desk=desk,
+        puller=puller,
+        classic=ClassicRepositories(bounded, puller, indexes),
+        operator=puller if admit is admit_operator else Puller(unbounded),
+        names=all_names,
+        sources=sources,
+        storage=storage,
+        instance_id=identity,
+        clock=clock,
+        recorder=Recorder(ActivityBook(storage.engines), identity, process, facts, clock.now),
+    )
+
+
+def _parts(
+    settings: Settings,
+    switch: Switch,
+    storage: Storage,
+    sources: Sources,
+    *,
+    locks: Locks,
+    clock: Clock,
+) -> Parts:
+    return Parts(
+        router=switch.router,
+        admit=admit_anyone,
+        sources=sources.by_name,
+        catalog=storage.catalog,
+        blobs=storage.blobs,
+        memory=Memory(_MEMORY_BYTES, storage.generation),
+        now=clock.now,
+        locks=locks,
+        admission=Admission(storage.catalog, now=clock.monotonic),
+        is_offline=settings.offline,
+        max_blob_bytes=settings.max_blob_size_bytes,
+    )
 
 
 def _http(
@@ -225,15 +268,15 @@ def create_app(
         await gateway.close()
 
     settings = gateway.settings
-    registry = registry_app(
-        gateway.puller,
-        gateway.clock.now,
-        Identity(gateway.own_hosts, gateway.instance_id),
-        Asker(HostOf(settings.trusted_proxies), ClientOf(settings.trusted_proxies)),
-        gateway.recorder,
-    )
+    identity = Identity(gateway.own_hosts, gateway.instance_id)
+    asker = Asker(HostOf(settings.trusted_proxies), ClientOf(settings.trusted_proxies))
+    registry = registry_app(gateway.puller, gateway.clock.now, identity, asker, gateway.recorder)
+    charts = Charts(gateway.classic, gateway.clock.now, gateway.recorder)
+    data_port = charts_app(registry, charts, identity, asker)
     health = health_routes(version(), lambda: is_ready and not is_stopping(), lambda: _told(gateway))
-    app = _front(registry, Starlette(routes=health, lifespan=lifespan), frozenset(one.path for one in health))
+    app = _front(
+        data_port, Starlette(routes=health, lifespan=lifespan), frozenset(one.path for one in health)
+    )
     return Gate(app, access_log(settings.log_level, settings.log_format))
 
 

@@ -29,6 +29,10 @@ class JobKind(StrEnum):
     REFRESH = "refresh"
     GC = "gc"
     SCRUB = "scrub"
+    SYNC = "sync"
+    PLAN = "sync plan"
+    EXPORT = "export"
+    IMPORT = "import"
 
 
 class JobFailed(Exception):

@@ -1,11 +1,12 @@
 """What a pull needs of the rooms below, put together once."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.admission import Admission
 from gateway.flights import Locks
+from gateway.oci.errors import OciError
 from gateway.oci.target import Target
 from gateway.rules.model import RuleSet, SourceName
 from gateway.rules.route import Route, Routing, Wanted, is_open_to_all
@@ -39,6 +40,17 @@ class Parts:
     is_offline: bool = False
     deadlines: Deadlines = DEADLINES
     max_blob_bytes: int = MAX_BLOB_BYTES
+
+    def admitted(self, routing: Routing) -> Routing:
+        """A routing as far as whoever asks may go; raise OciError where that is nowhere."""
+        for number, route in enumerate(routing.routes):
+            try:
+                self.admit(route)
+            except OciError as refusal:
+                if number == 0:
+                    raise
+                return replace(routing, routes=routing.routes[:number], refusal=refusal)
+        return routing
 
     def asks_nobody(self, route: Route) -> bool:
         """Whether upstream is left alone, by the settings or by the rules."""

@@ -33,7 +33,7 @@ class Puller:
 
     def __init__(self, parts: Parts) -> None:
         self._router = parts.router
-        self._admit = parts.admit
+        self._admitted = parts.admitted
         self._catalog = parts.catalog
         fetcher = Fetcher(parts.sources, parts.catalog, parts.now)
         self._manifests = ManifestPuller(parts, fetcher)
@@ -48,16 +48,6 @@ class Puller:
     def route(self, wanted: Wanted) -> Routing:
         """Return where a name leads, as far as whoever asks may go; else raise OciError."""
         return self._admitted(self._router()(wanted))
-
-    def _admitted(self, routing: Routing) -> Routing:
-        for number, route in enumerate(routing.routes):
-            try:
-                self._admit(route)
-            except OciError as refusal:
-                if number == 0:
-                    raise
-                return replace(routing, routes=routing.routes[:number], refusal=refusal)
-        return routing
 
     async def manifest(self, wanted: Wanted, reference: Reference) -> Pulled:
         """Return a manifest by tag or digest, fetched and kept first where it is not held."""

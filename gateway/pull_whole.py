@@ -1,17 +1,17 @@
 """All that references lead to, pulled into the cache: manifests, and every blob down to the last layer."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.helm.version import newest
 from gateway.jobs import JobFailed, Progress
-from gateway.oci.decoding import Json, parse_json
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.location import Location, parse_location
-from gateway.oci.manifest import MAX_SIZE_BYTES, EdgeKind, Manifest, parse_manifest
+from gateway.oci.manifest import EdgeKind, Manifest, parse_manifest
+from gateway.oci.platforms import is_among, platforms_of
 from gateway.oci.reference import parse_reference
 from gateway.oci.repository import Repository
 from gateway.pull import Puller
@@ -158,37 +158,15 @@ def parts_of(
     """What a manifest names, of an image index for these platforms; raise OciError where it has none."""
     edges = parse_manifest(manifest.content, manifest.media_type).edges
     parts = [(edge.kind, edge.descriptor.digest) for edge in edges]
-    told = _platforms(manifest) if platforms else {}
+    told = platforms_of(manifest) if platforms else {}
     if not told:
         return parts
-    chosen = [(kind, digest) for kind, digest in parts if _is_among(told.get(digest), platforms)]
+    chosen = [(kind, digest) for kind, digest in parts if is_among(told.get(digest), platforms)]
     if not chosen:
         has = ", ".join(sorted(set(told.values())))
         wanted = " nor ".join(sorted(platforms))
         raise OciError(Situation.MANIFEST_NOT_KNOWN, f"{location} has no {wanted}: it has {has}")
     return chosen
-
-
-def _is_among(platform: str | None, platforms: frozenset[str]) -> bool:
-    """Whether one was chosen; with a variant, also by what stands before it."""
-    return platform is None or platform in platforms or platform.rpartition("/")[0] in platforms
-
-
-def _platforms(manifest: Manifest) -> Mapping[Digest, str]:
-    """The platform of each manifest that an image index names, where it says one."""
-    document = parse_json(manifest.content, MAX_SIZE_BYTES)
-    named = document.get("manifests") if isinstance(document, dict) else None
-    told: dict[Digest, str] = {}
-    for one in named if isinstance(named, list) else ():
-        if isinstance(one, dict) and isinstance(one.get("platform"), dict):
-            told[Digest.parse(str(one["digest"]))] = _written(one["platform"])
-    return told
-
-
-def _written(platform: Json) -> str:
-    parts = platform if isinstance(platform, dict) else {}
-    words = (parts.get(name) for name in ("os", "architecture", "variant"))
-    return "/".join(word for word in words if isinstance(word, str) and word)
 
 
 def _shortened(failures: Sequence[str]) -> Sequence[str]:

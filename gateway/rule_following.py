@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from gateway.oci.digest import Digest
 from gateway.rule_revisions import InForce, RuleDesk, RulesFileError
+from gateway.rules.model import RuleSet
 from gateway.rules.problems import RulesError
 from gateway.rules.route import Routing, Wanted, route
 from gateway.store.blobs import StorageFailed
@@ -46,6 +47,9 @@ class Switch:
     def tell(self, trouble: str | None) -> None:
         """Note what is wrong with something newer; the rules stay."""
         self._in_force = replace(self._in_force, trouble=trouble)
+
+    def rule_set(self) -> RuleSet:
+        return self._in_force.rule_set
 
     def router(self) -> Callable[[Wanted], Routing]:
         """How the rules of this moment route; whoever has it routes by them for as long as it likes."""

@@ -170,6 +170,7 @@ class TagLists:
             raise versions.failure
         listed, created = await to_thread.run_sync(_read, source.name.value, versions)
         await self._catalog.keep_tag_list(route.target, route.variant.value, listed, created)
+        self._memory.pop((*route.cache_key, self._generation()), None)  # it may be fresh, and not the newest
         return listed
 
 

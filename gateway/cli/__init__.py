@@ -5,10 +5,18 @@ import sys
 import click
 
 from gateway.app import version
+from gateway.bundle_checks import BundleRefused
+from gateway.bundle_export import ExportFailed
+from gateway.bundle_selection import NotWhole
+from gateway.bundle_signing import SignatureWrong
+from gateway.bundle_staging import ImportRunning
+from gateway.bundle_volumes import VolumesWrong
 from gateway.cli import (
     demo,
     explain,
+    export,
     gc,
+    import_,
     migrate,
     pins,
     pull,
@@ -18,7 +26,9 @@ from gateway.cli import (
     rules,
     scrub,
     serve,
+    sync,
     token,
+    wire,
 )
 from gateway.cli import list as list_
 from gateway.listener import BindError
@@ -32,7 +42,12 @@ from gateway.store.schema import SchemaError
 
 _MISTAKES = (
     BindError,
+    BundleRefused,
     DataDirError,
+    ExportFailed,
+    import_.FileUnreadable,
+    ImportRunning,
+    NotWhole,
     pull.DestinationError,
     rules.FileUnreadable,
     OciError,
@@ -40,8 +55,11 @@ _MISTAKES = (
     RulesError,
     RulesFileError,
     SchemaError,
+    SignatureWrong,
     StorageFailed,
     TurnTaken,
+    VolumesWrong,
+    wire.NotWritten,
 )
 
 INTERRUPTED = 130
@@ -63,7 +81,11 @@ def group() -> None:
     """Pull-through caching gateway between Helm, OCI clients and the world's chart repositories."""
 
 
-for verb in (serve, demo, pull, explain, list_, refresh, purge, gc, scrub, rules, token, migrate):
+_VERBS = (
+    *(serve, demo, pull, sync, explain, list_, refresh, purge, gc, scrub),
+    *(rules, token, wire, export, import_, migrate),
+)
+for verb in _VERBS:
     group.add_command(verb.command)
 group.add_command(pins.pin)
 group.add_command(pins.unpin)

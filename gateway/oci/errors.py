@@ -40,6 +40,7 @@ class Situation(StrEnum):
     OUTDATED = "somebody changed it meanwhile"
     CONDITION_MISSING = "no If-Match"
     RULES_INVALID = "rules that cannot be used"
+    BUNDLE_REFUSED = "a bundle that cannot be taken"
     OUR_FAULT = "our own fault"
 
 
@@ -91,6 +92,7 @@ _ANSWERS: Mapping[Situation, tuple[ErrorCode, int]] = {
     Situation.OUTDATED: (ErrorCode.UNSUPPORTED, 412),
     Situation.CONDITION_MISSING: (ErrorCode.UNSUPPORTED, 428),
     Situation.RULES_INVALID: (ErrorCode.UNSUPPORTED, 422),
+    Situation.BUNDLE_REFUSED: (ErrorCode.UNSUPPORTED, 422),
     Situation.OUR_FAULT: (ErrorCode.UNKNOWN, 500),
 }
 

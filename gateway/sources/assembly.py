@@ -38,6 +38,7 @@ class Sources:
 
     by_name: Mapping[SourceName, Source]
     helm: HelmRepo
+    indexes: HelmIndexes
     others: Sequence[Tokens | RegistryKinds]
     http: Http
     check: UpstreamCheck
@@ -78,4 +79,4 @@ def open_sources(
         SourceName.CHARTPROXY: ChartProxy(artifacts, upstreams, now, own_host),
         SourceName.HELM: helm,
     }
-    return Sources(by_name, helm, (tokens, kinds), http, UpstreamCheck(http, upstreams, tokens))
+    return Sources(by_name, helm, indexes, (tokens, kinds), http, UpstreamCheck(http, upstreams, tokens))

@@ -81,6 +81,12 @@ class Found(Protocol):
     async def created_at(self) -> float | None:
         """When upstream says that it was made, in seconds since the epoch; None where it does not say."""
 
+    async def size_bytes(self, platforms: frozenset[str]) -> int | None:
+        """How large it is with all its parts, without fetching these; None where that is not told.
+
+        Of an image index, how large what it has for these platforms is, or all where there are none.
+        """
+
     async def fetch(self) -> Fetched:
         """Fetch the manifest, and of a chart what it names too; raise an outcome."""
 

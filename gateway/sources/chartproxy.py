@@ -142,6 +142,10 @@ class _FoundChart:
         with _skipping(self._found.repository):
             return await self._found.created_at()
 
+    async def size_bytes(self, platforms: frozenset[str]) -> int | None:
+        with _skipping(self._found.repository):
+            return await self._found.size_bytes(platforms)
+
     async def fetch(self) -> Fetched:
         with _skipping(self._found.repository):
             return await self._found.fetch()

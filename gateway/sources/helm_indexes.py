@@ -1,11 +1,11 @@
-"""Helm indexes: fetched when due, kept when good, and one chart's entries read out of them."""
+"""Helm indexes: fetched when due, kept when good, and read: of one chart, or as a whole."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 from anyio import to_thread
@@ -28,12 +28,15 @@ from gateway.sources.index_reader import (
     IndexReader,
     IndexVanished,
     LoadedIndex,
+    Outlined,
     Reading,
     ReadingShelf,
     Wanted,
 )
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _FORCED = 10_000  # indexes that were asked for out of turn
 _HTML_STARTS = (b"<!doctype html", b"<html", b"<head", b"<?xml")
@@ -70,6 +73,16 @@ class ChartView:
     entries: ChartEntries
     home: HttpUrl
     was_asked: bool
+    confirmed_at: float
+    failure: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexView:
+    """All that an index says; ``digest`` is of upstream's own bytes. The others are those of a ChartView."""
+
+    whole: Outlined
+    digest: Digest
     confirmed_at: float
     failure: Outcome | None = None
 
@@ -115,18 +128,16 @@ class HelmIndexes:
         in the view instead of raised.
         """
         wanted = Wanted(route.target.chart, versions)
-        for attempt in (ask, Ask.ANEW):
-            loaded = await self._load(route, wanted, attempt)
-            try:
-                entries = await self._reader.entries(loaded, wanted)
-            except IndexVanished:
-                log.info("index_vanished", url=loaded.shelved.url)  # replaced meanwhile, or gone
-            else:
-                confirmed_at = loaded.shelved.confirmed_at
-                return ChartView(
-                    entries, self._home_of(route), loaded.was_asked, confirmed_at, loaded.failure
-                )
-        raise Unavailable(f"the index of {route.target.place} is gone from the cache, and is not to be had")
+        loaded, entries = await self._read(route, wanted, ask, partial(self._entries, wanted))
+        confirmed_at = loaded.shelved.confirmed_at
+        return ChartView(entries, self._home_of(route), loaded.was_asked, confirmed_at, loaded.failure)
+
+    async def whole(self, route: Route) -> IndexView:
+        """Return all of the index of the route's place; raise as ``chart`` does."""
+        wanted = Wanted(route.target.chart)
+        loaded, outlined = await self._read(route, wanted, Ask.WHEN_DUE, self._reader.outlined)
+        shelved = loaded.shelved
+        return IndexView(outlined, shelved.digest, shelved.confirmed_at, loaded.failure)
 
     async def chart_after_miss(self, route: Route, versions: frozenset[str]) -> ChartView | None:
         """Ask upstream at once, unless that was done within ``missing_for``; None where it was."""
@@ -148,6 +159,21 @@ class HelmIndexes:
         await self._flights.drain()
         await self._reader.drain()
         await self._keeping.settle()
+
+    async def _entries(self, wanted: Wanted, loaded: LoadedIndex) -> ChartEntries:
+        return await self._reader.entries(loaded, wanted)
+
+    async def _read(
+        self, route: Route, wanted: Wanted, ask: Ask, read: Callable[[LoadedIndex], Awaitable[T]]
+    ) -> tuple[LoadedIndex, T]:
+        """What is gone from the shelf is fetched anew, once."""
+        for attempt in (ask, Ask.ANEW):
+            loaded = await self._load(route, wanted, attempt)
+            try:
+                return loaded, await read(loaded)
+            except IndexVanished:
+                log.info("index_vanished", url=loaded.shelved.url)  # replaced meanwhile, or gone
+        raise Unavailable(f"the index of {route.target.place} is gone from the cache, and is not to be had")
 
     async def _load(self, route: Route, wanted: Wanted, ask: Ask) -> LoadedIndex:
         url = self._key(route)

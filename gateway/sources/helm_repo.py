@@ -4,18 +4,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO, Final
-from urllib.parse import urljoin
+from typing import Final
 
 import structlog
 from anyio import to_thread
 
 from gateway.flights import Flights
-from gateway.helm.archive import ArchiveError, read_chart_archive
-from gateway.helm.convert import Conversion, convert
 from gateway.helm.created import created_seconds
 from gateway.helm.index import ChartVersion
-from gateway.helm.metadata import ChartMetadata, MetadataError, parse_metadata
 from gateway.helm.version import Version, parse_version, resolve, spellings
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
@@ -23,29 +19,30 @@ from gateway.oci.manifest import Manifest
 from gateway.oci.media_types import HELM_PROVENANCE_LAYER, OCI_MANIFEST
 from gateway.oci.outcomes import Corrupt, Missing, MissingName, Outcome, Unavailable, UnknownHost
 from gateway.oci.registry_url import SCHEME as OCI_SCHEME
-from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
-from gateway.rules.model import DigestMismatch, SourceName
+from gateway.oci.urls import HttpUrl, parse_upstream_url
+from gateway.rules.model import SourceName
 from gateway.rules.route import PROVENANCE, Route
 from gateway.sources.answers import Answer
 from gateway.sources.base import Comparable, Fetched, Found, Sink, Versions
+from gateway.sources.helm_archives import (
+    MISMATCH,
+    Archive,
+    build,
+    chart_url,
+    read_metadata,
+    require_digest,
+    require_same_chart,
+    sizes,
+)
 from gateway.sources.helm_indexes import Ask, ChartView, HelmIndexes
 from gateway.sources.http import Http
 from gateway.sources.index_registries import IndexRegistries
+from gateway.sources.still_there import size_there
 
 log = structlog.get_logger(__name__)
 
 MAX_URLS = 3
 MAX_PROVENANCE_BYTES = 1 << 20
-_MISMATCH: Final = "digest_mismatch"
-
-
-@dataclass(frozen=True, slots=True)
-class _Archive:
-    """A chart archive that is kept, and what was read of it."""
-
-    digest: Digest
-    size: int
-    metadata: ChartMetadata
 
 
 class HelmRepo:
@@ -66,7 +63,7 @@ class HelmRepo:
         self._registries = registries
         self._sink = sink
         self._max_chart_bytes = max_chart_bytes
-        self._archives: Flights[_Archive] = Flights()
+        self._archives: Flights[Archive] = Flights()
 
     async def find(self, route: Route, tag: str) -> Found:
         """Return the index entry that a tag means; a fresh index that has it not is asked for anew, once."""
@@ -133,7 +130,7 @@ class HelmRepo:
         try:
             return await self._convert(route, view, entry)
         except Corrupt as error:
-            if error.reason != _MISMATCH:
+            if error.reason != MISMATCH:
                 raise
             log.warning("digest_mismatch", target=str(route.target), version=entry.version)
         view = await self._indexes.chart(route, frozenset({entry.version}), Ask.ANEW)
@@ -141,6 +138,13 @@ class HelmRepo:
         if renewed is None:
             raise _missing(route, view, entry.version)
         return await self._convert(route, view, renewed)
+
+    async def size_of(self, route: Route, view: ChartView, entry: ChartVersion) -> int | None:
+        """What the first URL of an entry has, in bytes, as far as that is told."""
+        text = next(iter(entry.urls), "")
+        if text.startswith(OCI_SCHEME):
+            return await self._registries.size_of(route, entry, text)
+        return await size_there(self._http, route, chart_url(view.home, text)) if text else None
 
     async def _convert(self, route: Route, view: ChartView, entry: ChartVersion) -> Fetched:
         if entry.name != route.target.chart:
@@ -152,17 +156,17 @@ class HelmRepo:
             return first
         url, archive = first
         provenance = await self._provenance(route, url)
-        conversion = await to_thread.run_sync(_build, archive, entry, provenance)
+        conversion = await to_thread.run_sync(build, archive, entry, provenance)
         await self._keep(conversion.config)
         return Fetched(
             Manifest(conversion.manifest, OCI_MANIFEST, conversion.manifest_digest),
-            _sizes(conversion, provenance),
+            sizes(conversion, provenance),
             str(url),
         )
 
     async def _first(
         self, route: Route, view: ChartView, entry: ChartVersion
-    ) -> Fetched | tuple[HttpUrl, _Archive]:
+    ) -> Fetched | tuple[HttpUrl, Archive]:
         """Try the entry's URLs in order: archives to convert, or artifacts in a registry.
 
         That nobody could answer outweighs that one place has it not.
@@ -171,9 +175,9 @@ class HelmRepo:
         for text in entry.urls[:MAX_URLS]:
             try:
                 if text.startswith(OCI_SCHEME):
-                    accept = partial(_require_digest, route, entry)
+                    accept = partial(require_digest, route, entry)
                     return await self._registries.fetch(route, entry, text, accept)
-                url = _chart_url(view.home, text)
+                url = chart_url(view.home, text)
                 return url, await self._archive(route, url, entry)
             except UnknownHost as error:  # the chart is listed: that its host cannot be asked is an outage
                 failures.append(Unavailable(error.message))
@@ -183,24 +187,24 @@ class HelmRepo:
             raise Missing(f"the index gives {entry.name} {entry.version} no downloadable URLs")
         raise max(failures, key=_weight)
 
-    async def _archive(self, route: Route, url: HttpUrl, entry: ChartVersion) -> _Archive:
+    async def _archive(self, route: Route, url: HttpUrl, entry: ChartVersion) -> Archive:
         """Shared by all who ask by the same rules: others may not be let there, or sign in otherwise."""
         key = (str(url), entry, route.target, route.policy.digest_mismatch, id(route.rules))
         return await self._archives.join(key, partial(self._fetch_archive, route, url, entry))
 
-    async def _fetch_archive(self, route: Route, url: HttpUrl, entry: ChartVersion) -> _Archive:
+    async def _fetch_archive(self, route: Route, url: HttpUrl, entry: ChartVersion) -> Archive:
         """Keep the archive behind ``url`` if it is the chart that the index names; else nothing of it."""
         async with self._sink.create(limit_bytes=self._max_chart_bytes) as writer:
             async with self._http.get(url, route.errand, {}) as answer:
                 answer.require_ok(url.path.rpartition("/")[2])
                 async for chunk in answer.chunks_as_sent(self._max_chart_bytes):
                     await writer.write(chunk)
-            _require_digest(route, entry, writer.digest)
+            require_digest(route, entry, writer.digest)
             with closing(await writer.reread()) as stream:
-                metadata = await to_thread.run_sync(_read_metadata, stream)
-            _require_same_chart(metadata, entry)
-            archive = _Archive(writer.digest, writer.size, metadata)
-            await to_thread.run_sync(_build, archive, entry)  # what cannot be an artifact is not kept
+                metadata = await to_thread.run_sync(read_metadata, stream)
+            require_same_chart(metadata, entry)
+            archive = Archive(writer.digest, writer.size, metadata)
+            await to_thread.run_sync(build, archive, entry)  # what cannot be an artifact is not kept
             return archive
 
     async def _provenance(self, route: Route, archive_url: HttpUrl) -> Descriptor | None:
@@ -256,6 +260,9 @@ class _FoundChart:
     async def created_at(self) -> float | None:
         return created_seconds(self._entry.created)
 
+    async def size_bytes(self, platforms: frozenset[str]) -> int | None:
+        return await self._source.size_of(self._route, self._view, self._entry)
+
     async def fetch(self) -> Fetched:
         return await self._source.fetch(self._route, self._view, self._entry)
 
@@ -287,60 +294,9 @@ def _missing(route: Route, view: ChartView, tag: str) -> Missing:
     return Missing(f"{route.target.place} has no version {tag} of {route.target.chart}{skipped}")
 
 
-def _chart_url(home: HttpUrl, text: str) -> HttpUrl:
-    """Resolve an entry's URL as Helm does: RFC 3986 against the repository's, whose query stays."""
-    try:
-        return parse_upstream_url(urljoin(str(home), text))
-    except (UrlError, ValueError) as error:
-        raise Corrupt(
-            f"the index gives the chart a URL that is not followed: {error}", "bad_chart_url"
-        ) from error
-
-
-def _read_metadata(stream: BinaryIO) -> ChartMetadata:
-    try:
-        return parse_metadata(read_chart_archive(stream))
-    except (ArchiveError, MetadataError) as error:
-        raise Corrupt(f"the archive is no chart: {error}", "archive_invalid") from error
-
-
-def _build(archive: _Archive, entry: ChartVersion, provenance: Descriptor | None = None) -> Conversion:
-    try:
-        return convert(archive.metadata, archive.digest, archive.size, entry, provenance)
-    except MetadataError as error:
-        raise Corrupt(f"the chart cannot be an artifact: {error}", "archive_invalid") from error
-
-
-def _require_digest(route: Route, entry: ChartVersion, actual: Digest) -> None:
-    if entry.digest is None or entry.digest == actual.hex:
-        return
-    message = (
-        f"the archive of {entry.name} {entry.version} has the digest {actual.hex}, "
-        f"the index says {entry.digest[:80]}"
-    )
-    if route.policy.digest_mismatch is DigestMismatch.REFUSE:
-        raise Corrupt(message, _MISMATCH)
-    log.warning("digest_mismatch_accepted", target=str(route.target), reason=message)
-
-
 def _require_origin(answer: Answer, url: HttpUrl) -> None:
     if answer.url.origin != url.origin:
         raise Missing(f"{url.host} has its .prov file elsewhere")
-
-
-def _require_same_chart(metadata: ChartMetadata, entry: ChartVersion) -> None:
-    is_same = metadata.name == entry.name and parse_version(metadata.version) == parse_version(entry.version)
-    if not is_same:
-        raise Corrupt(
-            f"the archive holds {metadata.name} {metadata.version}, "
-            f"the index says {entry.name} {entry.version}",
-            "chart_mismatch",
-        )
-
-
-def _sizes(conversion: Conversion, provenance: Descriptor | None) -> dict[Digest, int]:
-    parts = (conversion.config_descriptor, conversion.layer_descriptor, provenance)
-    return {part.digest: part.size for part in parts if part is not None}
 
 
 def _weight(failure: Outcome) -> int:

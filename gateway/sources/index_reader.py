@@ -1,7 +1,8 @@
-"""One chart's entries out of an index: by the quick way, else by a whole parse in a child, once a content."""
+"""What an index says, of a chart or of all: the quick way, else by a whole parse in a child process, once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar, TypeVarTuple
@@ -13,11 +14,12 @@ from cachetools import LRUCache
 from gateway.flights import Flights
 from gateway.helm.index import ChartEntries, find_chart, find_versions
 from gateway.helm.index_cut import NotQuick
+from gateway.helm.index_outline import Outline, outline
 from gateway.helm.index_whole import NORMAL_FORM, BrokenIndex, find_in_normalised
 from gateway.helm.shelved import ShelvedIndex
 from gateway.oci.digest import Digest
 from gateway.oci.outcomes import Corrupt, Outcome
-from gateway.sources.index_child import normalise_in_child
+from gateway.sources.index_child import normalise_in_child, plain_in_child
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +29,7 @@ Ts = TypeVarTuple("Ts")
 _CACHED_VERSIONS = 20_000
 _CHILDREN = 2  # whole parses at once: each may take gigabytes and a minute
 _OPEN_SECONDS = 5.0
+_OUTLINED_BYTES = 32 << 20  # of indexes whose outline is remembered
 _ONE_AT_A_TIME = CapacityLimiter(1)  # several threads that compute keep the event loop from its turn for long
 _NOT_IN_INDEX = ChartEntries(versions=(), skipped=())
 
@@ -58,6 +61,14 @@ class LoadedIndex:
     failure: Outcome | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Outlined:
+    """An index as a text in which every entry can be found: upstream's own, else one written anew."""
+
+    content: bytes
+    outline: Outline
+
+
 class IndexVanished(Exception):
     """The catalog names an index whose bytes are gone, or are others by now."""
 
@@ -85,6 +96,10 @@ class IndexReader:
         self._normalising: Flights[bytes] = Flights()
         self._children = asyncio.Semaphore(_CHILDREN)
         self._broken: LRUCache[Digest, str] = LRUCache(64)
+        self._outlining: Flights[Outlined] = Flights()
+        self._outlines: LRUCache[Digest, Outlined] = LRUCache(
+            _OUTLINED_BYTES, getsizeof=lambda outlined: len(outlined.content)
+        )
         self._entries: LRUCache[tuple[Digest, Wanted], ChartEntries] = LRUCache(
             _CACHED_VERSIONS, getsizeof=lambda entries: len(entries.versions) + 1
         )
@@ -99,6 +114,17 @@ class IndexReader:
             if (digest, known) in self._entries:
                 return self._entries[digest, known]
         return self._remember(loaded, await self._read(loaded, wanted))
+
+    async def outlined(self, loaded: LoadedIndex) -> Outlined:
+        """Return the whole index; raise as ``entries`` does."""
+        digest = loaded.shelved.digest
+        known = self._outlines.get(digest)
+        if known is not None:
+            return known
+        outlined = await self._outlining.join(digest, partial(self._outline, loaded))
+        if len(outlined.content) <= _OUTLINED_BYTES:
+            self._outlines[digest] = outlined
+        return outlined
 
     async def look(self, content: bytes, wanted: Wanted) -> Reading | NotQuick:
         """Read an index just fetched by the quick way, or return why that cannot be."""
@@ -119,8 +145,8 @@ class IndexReader:
     async def drain(self) -> None:
         """End what still runs."""
         self._close()
-        await self._opening.drain()
-        await self._normalising.drain()
+        for running in (self._opening, self._normalising, self._outlining):
+            await running.drain()
 
     def _remember(self, loaded: LoadedIndex, read: Reading) -> ChartEntries:
         entries = read.entries
@@ -144,15 +170,30 @@ class IndexReader:
             normalised = await self._from_shelf(loaded.shelved.normalised_digest)
         if normalised is not None and normalised.startswith(NORMAL_FORM):  # else another version wrote it
             return await _compute(_find_normalised, normalised, wanted)
-        content = loaded.content or await self._from_shelf(loaded.shelved.digest)
-        if content is None:
-            raise IndexVanished
+        content = await self._content(loaded)
         try:
             return await _compute(_find, content, wanted)
         except NotQuick:
             normalised = await self._normalise(loaded.shelved.digest, content)
             await self._shelf.keep_normalised(loaded.shelved.digest, normalised)
             return await _compute(_find_normalised, normalised, wanted)
+
+    async def _outline(self, loaded: LoadedIndex) -> Outlined:
+        digest, content = loaded.shelved.digest, await self._content(loaded)
+        try:
+            return Outlined(content, await _compute(outline, content))
+        except NotQuick as reason:
+            log.info("index_written_anew", url=loaded.shelved.url, reason=str(reason))
+        with self._noting_broken(digest):
+            async with self._children:
+                content = await plain_in_child(content)
+        return Outlined(content, await _compute(outline, content))
+
+    async def _content(self, loaded: LoadedIndex) -> bytes:
+        content = loaded.content or await self._from_shelf(loaded.shelved.digest)
+        if content is None:
+            raise IndexVanished
+        return content
 
     async def _from_shelf(self, digest: Digest) -> bytes | None:
         if self._opened is not None and self._opened[0] == digest:
@@ -179,10 +220,16 @@ class IndexReader:
 
     async def _normalise(self, digest: Digest, content: bytes) -> bytes:
         """Parse an index whole, once for each content."""
+        with self._noting_broken(digest):
+            return await self._normalising.join(digest, partial(self._parse_whole, content))
+
+    @contextmanager
+    def _noting_broken(self, digest: Digest) -> Iterator[None]:
+        """What is no index is not parsed again."""
         if digest in self._broken:
             raise Corrupt(self._broken[digest], "index_invalid")
         try:
-            return await self._normalising.join(digest, partial(self._parse_whole, content))
+            yield
         except BrokenIndex as error:
             self._broken[digest] = f"index.yaml is no Helm index: {error}"
             raise Corrupt(self._broken[digest], "index_invalid") from error

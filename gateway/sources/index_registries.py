@@ -13,7 +13,7 @@ from gateway.oci.target import Target
 from gateway.oci.urls import UrlError
 from gateway.rules.route import Errand, Route
 from gateway.sources.base import Fetched
-from gateway.sources.registry_artifacts import Artifacts
+from gateway.sources.registry_artifacts import Artifacts, FoundArtifact
 from gateway.sources.registry_place import Places, UpstreamRepository, own_repository
 
 
@@ -37,6 +37,12 @@ class IndexRegistries:
         accept(layer.digest)
         fetched = await self._artifacts.keep(repository, read)
         return replace(fetched, origin=str(replace(url, reference=reference)))
+
+    async def size_of(self, route: Route, entry: ChartVersion, text: str) -> int | None:
+        """How many bytes it has, by its manifest; raise outcomes."""
+        url, reference = _place(entry, text)
+        found = FoundArtifact(self._artifacts, self._repository(route, url), reference, None)
+        return await found.size_bytes(frozenset())
 
     def _repository(self, route: Route, url: RegistryUrl) -> UpstreamRepository:
         try:

@@ -9,14 +9,16 @@ from typing import Final
 from gateway.helm.created import told_seconds
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
-from gateway.oci.manifest import ParsedManifest
+from gateway.oci.manifest import EdgeKind, ParsedManifest
 from gateway.oci.outcomes import Corrupt, Missing, Outcome
+from gateway.oci.platforms import chosen_manifests
 from gateway.sources.base import Comparable, Fetched, Sink, SinkWriter
 from gateway.sources.registry_client import ReadManifest, RegistryClient
 from gateway.sources.registry_place import UpstreamRepository
 
 MAX_CHART_PARTS: Final = 16
 _AT_ONCE: Final = 3
+_MOST_BELOW: Final = 50  # manifests of an image index that are asked for their size
 
 
 class Artifacts:
@@ -89,6 +91,17 @@ class FoundArtifact:
 
     async def created_at(self) -> float | None:
         return told_seconds((await self._manifest()).parsed.annotations)
+
+    async def size_bytes(self, platforms: frozenset[str]) -> int | None:
+        read = await self._manifest()
+        sizes = [edge.descriptor.size for edge in read.parsed.edges if edge.kind is not EdgeKind.MANIFEST]
+        below = chosen_manifests(read.manifest, read.parsed, platforms)
+        if len(below) > _MOST_BELOW:
+            return None
+        for digest in below:
+            part = await self.artifacts.client.manifest(self.repository, digest)
+            sizes += [edge.descriptor.size for edge in part.parsed.edges]
+        return sum(sizes)
 
     async def fetch(self) -> Fetched:
         return await self.artifacts.keep(self.repository, await self._manifest())

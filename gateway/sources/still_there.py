@@ -1,8 +1,8 @@
-"""Whether what came from a URL is handed out there still: a Helm index says what there should be."""
+"""Whether something is handed out at a URL, and how large it is: a Helm index says what there should be."""
 
 from typing import Final
 
-from gateway.oci.urls import UrlError, parse_upstream_url
+from gateway.oci.urls import HttpUrl, UrlError, parse_upstream_url
 from gateway.rules.route import Route
 from gateway.sources.http import Http
 
@@ -25,3 +25,9 @@ async def is_still_there(http: Http, route: Route, origin: str) -> bool:
     async with http.get(url, route.errand, {}) as answer:
         answer.require_ok(origin)
         return True
+
+
+async def size_there(http: Http, route: Route, url: HttpUrl) -> int | None:
+    """What HEAD says of its size in bytes; None where it says nothing of it. Raise outcomes."""
+    async with http.head(url, route.errand, {}) as answer:
+        return answer.content_length if answer.status == 200 else None

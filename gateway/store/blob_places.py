@@ -5,7 +5,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Final
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError
 from gateway.store.blobs import StoredBlob
-from gateway.store.disk import READ_ONLY, make_folders
+from gateway.store.disk import READ_ONLY, make_folders, sync_folder
 
 PARTIAL: Final = "partial"
 _DYING: Final = "dying"
@@ -85,6 +85,22 @@ class Places:
     def delete(self, digest: Digest) -> None:
         for path in (self.of(digest), self._aside(digest)):
             path.unlink(missing_ok=True)
+
+    def adopt(self, folder: Path, digests: Iterable[Digest]) -> None:
+        """Rename synced files, each called by the hex of its digest, into their places; durable on return."""
+        shards: set[Path] = set()
+        for digest in digests:
+            place = self.of(digest)
+            make_folders(place.parent.parent, place.parent)
+            try:
+                (folder / digest.hex).rename(place)
+            except IsADirectoryError:
+                self.quarantine(digest)
+                (folder / digest.hex).rename(place)
+            shards.add(place.parent)
+        above = {shard.parent for shard in shards}
+        for synced in (*shards, *above, *([self._root] if shards else ())):
+            sync_folder(synced)
 
     def scan(self) -> Iterator[StoredBlob]:
         """Every blob that is a plain file, in no order; one that goes away meanwhile may be left out."""

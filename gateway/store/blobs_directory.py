@@ -1,8 +1,9 @@
 """Blobs as files: written beside their place, synced, renamed into it, hashed when they are read first."""
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -102,6 +103,26 @@ class DirectoryBlobs:
     def dying(self) -> Iterator[StoredBlob]:
         """Blobs that were set aside; ``kept_at`` is when."""
         return self._places.dying()
+
+    def use(self, digest: Digest) -> int | None:
+        """The size of a blob, which counts as a use; None where there is none."""
+        try:
+            file = self._places.open(digest)
+        except NoPlainFile:
+            self._places.quarantine(digest)
+            return None
+        if file is None:
+            return None
+        with file:
+            return os.fstat(file.fileno()).st_size
+
+    def adopt(self, folder: Path, digests: Iterable[Digest]) -> None:
+        """Take files of a folder on the same disk, each called by the hex of its digest, and synced."""
+        self._places.adopt(folder, digests)
+
+    def remove(self, digest: Digest) -> None:
+        """Forget a blob; one that is not there is no error."""
+        self._places.delete(digest)
 
     def set_aside(self, digest: Digest, unused_since: float) -> bool:
         """Take a blob out of its place, to be removed later; False where it is gone or was used since.

@@ -30,7 +30,7 @@ def keep(connection: Connection, name: str, row: TagRow, kept: KeptManifest, rep
 def keep_untagged(connection: Connection, row: TagRow, kept: KeptManifest) -> bool:
     for digest, size_bytes in sorted(kept.sizes.items(), key=str):  # one order for all: nobody deadlocks
         _keep_size(connection, digest, size_bytes, row.kept_at)
-    _keep_manifest(connection, kept, row.kept_at)
+    keep_manifest(connection, kept, row.kept_at)
     for digest in sorted({*kept.sizes, kept.manifest.digest}, key=str):
         _keep_right(connection, row.target, row.variant, digest, row.source)
     return False
@@ -65,11 +65,22 @@ def _keep_right(connection: Connection, target: Target, variant: str, digest: Di
     insert_or_update(connection, rights, values)
 
 
-def _keep_manifest(connection: Connection, kept: KeptManifest, kept_at: float) -> None:
+def keep_manifest(connection: Connection, kept: KeptManifest, kept_at: float) -> None:
     """Once; but where the disk has changed what is there, it is replaced."""
-    digest, parsed = str(kept.manifest.digest), kept.parsed
-    values = {
-        "digest": digest,
+    digest, values = str(kept.manifest.digest), manifest_values(kept, kept_at)
+    if not insert_once(connection, manifests, values):
+        is_damaged = (manifests.c.digest == digest) & (manifests.c.content != kept.manifest.content)
+        if not connection.execute(update(manifests).where(is_damaged).values(**values)).rowcount:
+            return
+        connection.execute(delete(manifest_edges).where(manifest_edges.c.manifest == digest))
+    if kept.parsed.edges:
+        connection.execute(insert(manifest_edges), edge_values(kept))
+
+
+def manifest_values(kept: KeptManifest, kept_at: float) -> dict[str, Value | bytes]:
+    parsed = kept.parsed
+    return {
+        "digest": str(kept.manifest.digest),
         "media_type": kept.manifest.media_type,
         "content": kept.manifest.content,
         "artifact_type": parsed.artifact_type,
@@ -77,25 +88,20 @@ def _keep_manifest(connection: Connection, kept: KeptManifest, kept_at: float) -
         "annotations": json.dumps(dict(parsed.annotations)),
         "kept_at": kept_at,
     }
-    if not insert_once(connection, manifests, values):
-        is_damaged = (manifests.c.digest == digest) & (manifests.c.content != kept.manifest.content)
-        if not connection.execute(update(manifests).where(is_damaged).values(**values)).rowcount:
-            return
-        connection.execute(delete(manifest_edges).where(manifest_edges.c.manifest == digest))
-    if not parsed.edges:
-        return
-    edges = [
+
+
+def edge_values(kept: KeptManifest) -> list[dict[str, Value | bytes]]:
+    return [
         {
-            "manifest": digest,
+            "manifest": str(kept.manifest.digest),
             "position": position,
             "kind": edge.kind.value,
             "digest": str(edge.descriptor.digest),
             "media_type": edge.descriptor.media_type,
             "size_bytes": edge.descriptor.size,
         }
-        for position, edge in enumerate(parsed.edges)
+        for position, edge in enumerate(kept.parsed.edges)
     ]
-    connection.execute(insert(manifest_edges), edges)
 
 
 def keep_tag(connection: Connection, name: str, row: TagRow, replaces: Digest | None) -> bool:
@@ -104,7 +110,7 @@ def keep_tag(connection: Connection, name: str, row: TagRow, replaces: Digest | 
     Where somebody was quicker with other content that stays, and only what was seen upstream is noted.
     """
     note_name(connection, name, row.target, row.kept_at)
-    if insert_once(connection, tags, _values(row)):
+    if insert_once(connection, tags, tag_values(row)):
         return _has_others(connection, row)
     before = connection.execute(
         select(tags.c.digest, tags.c.confirmed_at).where(*_is_tag(row)).with_for_update()
@@ -122,13 +128,13 @@ def keep_tag(connection: Connection, name: str, row: TagRow, replaces: Digest | 
         )
         return False
     if before.digest == _text(replaces):
-        _update_tag(connection, row, **_values(row))
+        _update_tag(connection, row, **tag_values(row))
     else:
         _update_tag(connection, row, seen_digest=_text(row.upstream_digest), confirmed_at=confirmed_at)
     return True
 
 
-def _values(row: TagRow) -> dict[str, Value]:
+def tag_values(row: TagRow) -> dict[str, Value]:
     return {
         "target": str(row.target),
         "variant": row.variant,

@@ -42,6 +42,15 @@ class FileLocks:
         finally:
             await in_thread(held.release)
 
+    @asynccontextmanager
+    async def try_hold(self, key: str) -> AsyncIterator[bool]:
+        """Hold the lock without waiting for it; False where somebody else does."""
+        held = FileHold(self._folder / hashlib.sha256(key.encode()).hexdigest())
+        try:
+            yield await in_thread(held.take)
+        finally:
+            await in_thread(held.release)
+
     def sweep(self) -> int:
         """Remove what killed holders have left; return how many."""
         return sum(remove_if_orphan(path) for path in self._folder.iterdir())
@@ -73,6 +82,16 @@ class FileHold:
     def open(self) -> None:
         self._close()
         self._fd = os.open(self._place, _OPENED_TO_LOCK | os.O_CREAT, 0o600)
+
+    def take(self) -> bool:
+        """Lock without waiting; a file that somebody let go of meanwhile has no name, and is opened anew."""
+        self.open()
+        while self.try_lock():
+            self.settle()
+            if self._is_owner:
+                return True
+            self.open()
+        return False
 
     def try_lock(self) -> bool:
         return try_lock(self._fd)

@@ -65,6 +65,15 @@ class PostgresLocks:
         finally:
             await in_thread(self._release, held, limiter=self._threads)
 
+    @asynccontextmanager
+    async def try_hold(self, key: str) -> AsyncIterator[bool]:
+        """Hold the lock without waiting for it; False where somebody else does."""
+        held = PostgresHold(key)
+        try:
+            yield await self._has_ended(held)
+        finally:
+            await in_thread(self._release, held, limiter=self._threads)
+
     def close(self) -> None:
         """Let go of all."""
         with self._mutex:

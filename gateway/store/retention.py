@@ -1,10 +1,10 @@
 """What lists and bundles want kept: never evicted, like pins, until who wanted it lets go."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from gateway.oci.target import Target
 from gateway.store.engine import Engines
@@ -41,6 +41,10 @@ class RetentionBook:
         """All that one wants kept."""
         return await self._engines.ask(_of, keeper)
 
+    async def counts(self) -> Mapping[str, int]:
+        """How much each keeper wants kept."""
+        return await self._engines.ask(_counts)
+
     async def retain(self, keeper: str, wanted: Sequence[Retention], now: float) -> int:
         """Keep these too, all or none; return how many were not kept for it before."""
         return await self._engines.tell(retain, keeper, wanted, now)
@@ -57,6 +61,11 @@ class RetentionBook:
 def _of(connection: Connection, keeper: str) -> list[Retention]:
     rows = connection.execute(select(retentions).where(retentions.c.keeper == keeper))
     return sorted(Retention(Target.parse(row.target), row.reference, row.name) for row in rows)
+
+
+def _counts(connection: Connection) -> Mapping[str, int]:
+    counted = select(retentions.c.keeper, func.count()).group_by(retentions.c.keeper)
+    return dict(iter(connection.execute(counted)))
 
 
 def retain(connection: Connection, keeper: str, wanted: Sequence[Retention], now: float) -> int:

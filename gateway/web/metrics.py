@@ -1,6 +1,6 @@
 """/metrics of the admin listener, for Prometheus: what all workers of the gateway know together."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,8 @@ from gateway.oci.errors import OciError, Situation
 from gateway.store.activity_rows import DAY_SECONDS, Counted
 from gateway.store.blobs import StorageFailed
 from gateway.store.conditions import Condition
+from gateway.store.sync_runs import RunState
+from gateway.sync_desk import SeenList
 from gateway.web.admin.app import Door
 from gateway.web.health import RulesTold
 
@@ -33,17 +35,24 @@ class _Facts:
     events: Mapping[str, int]
     storage: StorageUse
     jobs: Mapping[str, int]
+    lists: Sequence[SeenList]
 
 
 class Metrics:
-    """``rules`` tells which are in force; ``now`` gives seconds since the epoch."""
+    """``rules`` tells which are in force, ``lists`` their lists; ``now`` gives seconds since the epoch."""
 
     def __init__(
-        self, activity: ActivityDesk, version: str, rules: Callable[[], RulesTold], now: Callable[[], float]
+        self,
+        activity: ActivityDesk,
+        version: str,
+        rules: Callable[[], RulesTold],
+        lists: Callable[[], Awaitable[Sequence[SeenList]]],
+        now: Callable[[], float],
     ) -> None:
         self._activity = activity
         self._version = version
         self._rules = rules
+        self._lists = lists
         self._now = now
 
     def route(self, door: Door) -> Route:
@@ -78,6 +87,7 @@ class Metrics:
             events=await activity.event_kinds(self._now() - DAY_SECONDS),
             storage=await activity.storage(),
             jobs=await activity.jobs(),
+            lists=await self._lists(),
         )
 
     def _own(self, *, is_readable: bool) -> Iterator[Metric]:
@@ -111,6 +121,7 @@ def _shared(facts: _Facts) -> Iterator[Metric]:
     told = "How often each kind of event was met, in events that went on within a day."
     yield _by_name("gateway_events", told, "kind", facts.events)
     yield _by_name("gateway_jobs", "Jobs by what became of them.", "state", facts.jobs)
+    yield from _syncs(facts.lists)
 
 
 def _served(facts: _Facts) -> Iterator[Metric]:
@@ -159,6 +170,18 @@ def _storage(use: StorageUse) -> Iterator[Metric]:
     yield _gauge("gateway_disk_bytes", "All the room where the blobs lie.", use.disk_total_bytes)
     troubles = {condition.value: condition.value in use.troubles for condition in Condition}
     yield _by_name("gateway_trouble", "Whether it is so for any worker just now.", "condition", troubles)
+
+
+def _syncs(lists: Sequence[SeenList]) -> Iterator[Metric]:
+    runs = [one.run for one in lists if one.run is not None]
+    ended = {run.name: run.ended_at for run in runs if run.ended_at is not None}
+    told = "When the last run of a mirror list ended, in seconds since the epoch."
+    yield _by_name("gateway_sync_ended_timestamp_seconds", told, "list", ended)
+    failed = {run.name: run.state in (RunState.FAILED, RunState.INTERRUPTED) for run in runs}
+    told = "Whether the last run of a mirror list could not fetch all, or did not come to its end."
+    yield _by_name("gateway_sync_failed", told, "list", failed)
+    kept = {one.wanted.name: one.kept for one in lists}
+    yield _by_name("gateway_sync_kept", "How many tags and digests a mirror list keeps.", "list", kept)
 
 
 def _gauge(name: str, told: str, value: float) -> Metric:

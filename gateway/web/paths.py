@@ -10,6 +10,8 @@ from gateway.oci.repository import Repository
 
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _KEYWORDS = ("manifests", "blobs", "tags", "referrers")
+_OF_REGISTRY = re.compile(rf"/v2/.+/(?:{'|'.join(_KEYWORDS)})/")
+_CLASSIC_FILES = ("/index.yaml", ".tgz", ".tgz.prov")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,31 @@ class ReferrersAsked:
 
 
 Asked = Base | CatalogAsked | TagsAsked | ManifestAsked | BlobAsked | ReferrersAsked
+
+
+@dataclass(frozen=True, slots=True)
+class ClassicAsked:
+    """A file of a classic chart repository; ``prefix`` is empty at the root of a host."""
+
+    prefix: str
+    file_name: str
+
+    @property
+    def is_index(self) -> bool:
+        return self.file_name == "index.yaml"
+
+
+def is_classic(path: str) -> bool:
+    """Whether a path is one that clients of classic repositories ask for; a tag may be called like a file."""
+    return path.endswith(_CLASSIC_FILES) and _OF_REGISTRY.search(path) is None
+
+
+def parse_classic(path: str) -> ClassicAsked:
+    """Read a classic path without the slash that it begins with; raise OciError for what is no name."""
+    prefix, _, file_name = path.rpartition("/")
+    if prefix:
+        Repository.parse_with_port(f"{prefix}/x")
+    return ClassicAsked(prefix, file_name)
 
 
 def parse_namespace(text: str) -> Repository:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,11 +13,10 @@ from gateway.oci.errors import OciError, Situation
 from gateway.oci.manifest import image_index
 from gateway.oci.media_types import OCI_IMAGE_INDEX, OCTET_STREAM
 from gateway.oci.paging import cut, parse_page
-from gateway.oci.ranges import ByteRange, parse_range, unsatisfied_range
 from gateway.oci.reference import Reference, Tag
 from gateway.oci.repository import Repository
 from gateway.pull import Puller
-from gateway.pulled import Cache, Listed, Pulled, PulledBlob
+from gateway.pulled import Cache, Pulled
 from gateway.recording import Record
 from gateway.rules.route import Wanted
 from gateway.sources.via import is_loop, note_incoming
@@ -36,9 +35,12 @@ from gateway.web.responses import (
     IMMUTABLE,
     Answer,
     BlobAnswer,
+    CountedBlob,
     Headers,
+    blob_answer,
     body_answer,
-    error_answer,
+    cache_headers,
+    content_length,
     etag,
     is_known,
     json_answer,
@@ -93,7 +95,7 @@ def registry_app(
         query = _parse_query(scope["query_string"])
         headers = dict(scope["headers"])
         if b"via" in headers:
-            _note_gateways(headers[b"via"].decode("latin-1"), identity.instance_id)
+            note_gateways(headers[b"via"].decode("latin-1"), identity.instance_id)
         note_client(asker.client_of(scope, headers))
         host = asker.host_of(scope, headers)
         namespace = _namespace(query.get("ns"), host, headers, identity)
@@ -153,50 +155,32 @@ class Registry:
         own = [
             *_content_headers(manifest.digest),
             (b"cache-control", b"no-cache") if is_tag else IMMUTABLE,
-            *self._cache_headers(pulled),
+            *cache_headers(pulled, self._now()),
         ]
         if is_known(headers.get(b"if-none-match"), manifest.digest):
             return Answer(304, own)
         return body_answer(200, manifest.media_type.encode(), manifest.content, own)
-
-    def _cache_headers(self, pulled: Pulled | Listed) -> Headers:
-        own = [(b"x-cache", pulled.cache.encode())]
-        if pulled.source is not None:
-            own.append((b"x-cache-source", pulled.source.encode()))
-        if pulled.confirmed_at is not None:
-            own.append((b"age", b"%d" % max(self._now() - pulled.confirmed_at, 0)))
-        return own
 
     async def _blob_head(self, wanted: Wanted, digest: Digest, headers: RequestHeaders) -> Answer:
         descriptor = await self._puller.describe_blob(wanted, digest)
         self._record.served(Cache.HIT, None, 0)
         if is_known(headers.get(b"if-none-match"), digest):
             return _unchanged_blob(digest)
-        return Answer(200, _blob_headers(digest, descriptor.size, Cache.HIT))
+        return Answer(200, [*_blob_headers(digest, Cache.HIT), content_length(descriptor.size)])
 
     async def _blob(self, wanted: Wanted, digest: Digest, headers: RequestHeaders) -> Answer | BlobAnswer:
         pulled = await self._puller.blob(wanted, digest)
-        blob = _Counted(pulled, self._record)
+        blob = CountedBlob(pulled.blob, partial(self._record.served, pulled.cache, pulled.source))
         if is_known(headers.get(b"if-none-match"), digest):
             blob.close()
             return _unchanged_blob(digest)
-        try:
-            part = parse_range(headers.get(b"range", b"").decode("latin-1") or None, blob.size)
-        except OciError as error:
-            blob.close()
-            return error_answer(error, [(b"content-range", unsatisfied_range(blob.size).encode())])
-        if part is None:
-            own = _blob_headers(digest, blob.size, pulled.cache)
-            return BlobAnswer(200, own, blob, ByteRange(0, blob.size))
-        own = _blob_headers(digest, part.size, pulled.cache)
-        own.append((b"content-range", part.content_range(blob.size).encode()))
-        return BlobAnswer(206, own, blob, part)
+        return blob_answer(blob, _blob_headers(digest, pulled.cache), headers)
 
     async def _tags(self, wanted: Wanted, query: Query) -> Answer:
         page = parse_page(query.get("n"), query.get("last"))
         listed = await self._puller.tags(wanted)
         shown = cut(listed.tags, page, f"/v2/{wanted}/tags/list")
-        own = [*_link(shown.next_link), *self._cache_headers(listed)]
+        own = [*_link(shown.next_link), *cache_headers(listed, self._now())]
         answer = json_answer({"name": wanted.name.name, "tags": list(shown.names)}, own)
         self._record.served(listed.cache, listed.source, len(answer.body))
         return answer
@@ -213,29 +197,6 @@ class Registry:
             found = [descriptor for descriptor in found if descriptor.artifact_type == artifact_type]
             own.append((b"oci-filters-applied", b"artifactType"))
         return body_answer(200, OCI_IMAGE_INDEX.encode(), image_index(found), own)
-
-
-class _Counted:
-    """A blob that counts what is read of it, and tells it as it is closed."""
-
-    def __init__(self, pulled: PulledBlob, record: Record) -> None:
-        self._blob = pulled.blob
-        self._told = (pulled.cache, pulled.source)
-        self._record = record
-        self._read_bytes = 0
-
-    @property
-    def size(self) -> int:
-        return self._blob.size
-
-    async def read(self, offset: int, length: int) -> bytes:
-        piece = await self._blob.read(offset, length)
-        self._read_bytes += len(piece)
-        return piece
-
-    def close(self) -> None:
-        self._blob.close()
-        self._record.served(*self._told, self._read_bytes)
 
 
 def _pull(reference: Reference, *, is_head: bool) -> str:
@@ -272,10 +233,9 @@ def _content_headers(digest: Digest) -> Sequence[tuple[bytes, bytes]]:
     return ((b"docker-content-digest", str(digest).encode()), (b"etag", etag(digest)))
 
 
-def _blob_headers(digest: Digest, size: int, cache: Cache) -> Headers:
+def _blob_headers(digest: Digest, cache: Cache) -> Headers:
     return [
         (b"content-type", OCTET_STREAM.encode()),
-        (b"content-length", b"%d" % size),
         *_content_headers(digest),
         (b"accept-ranges", b"bytes"),
         (b"content-security-policy", b"sandbox"),
@@ -284,7 +244,8 @@ def _blob_headers(digest: Digest, size: int, cache: Cache) -> Headers:
     ]
 
 
-def _note_gateways(via: str, instance_id: str) -> None:
+def note_gateways(via: str, instance_id: str) -> None:
+    """Remember what a request came through; raise OciError where that is this gateway itself, or too many."""
     if is_loop(via, instance_id):
         raise OciError(
             Situation.LOOP, "this request came through this gateway before, or too many", {"reason": "loop"}

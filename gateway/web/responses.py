@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from starlette.types import Receive, Send
 
 from gateway.oci.digest import Digest
 from gateway.oci.errors import OciError, Situation
-from gateway.oci.ranges import ByteRange
+from gateway.oci.ranges import ByteRange, parse_range, unsatisfied_range
+from gateway.pulled import Listed, Pulled
 from gateway.sources.via import LOOP_HEADER
 from gateway.store.blobs import OpenBlob
 
@@ -46,6 +47,28 @@ class BlobAnswer:
     part: ByteRange
 
 
+class CountedBlob:
+    """A blob that counts what is read of it, and tells that as it is closed."""
+
+    def __init__(self, blob: OpenBlob, tell: Callable[[int], None]) -> None:
+        self._blob = blob
+        self._tell = tell
+        self._read_bytes = 0
+
+    @property
+    def size(self) -> int:
+        return self._blob.size
+
+    async def read(self, offset: int, length: int) -> bytes:
+        piece = await self._blob.read(offset, length)
+        self._read_bytes += len(piece)
+        return piece
+
+    def close(self) -> None:
+        self._blob.close()
+        self._tell(self._read_bytes)
+
+
 def json_answer(value: object, headers: Headers | None = None, status: int = 200) -> Answer:
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return body_answer(status, b"application/json", body, headers or [])
@@ -71,6 +94,33 @@ def error_answer(error: OciError, headers: Sequence[tuple[bytes, bytes]] = ()) -
     if error.situation is Situation.LOOP:
         own.append(_LOOP)
     return json_answer({"errors": [entry]}, own, error.status)
+
+
+def blob_answer(blob: OpenBlob, headers: Headers, asked: Mapping[bytes, bytes]) -> Answer | BlobAnswer:
+    """All of a blob, or the range that the request's headers ``asked`` for; closed where none is sent."""
+    try:
+        part = parse_range(asked.get(b"range", b"").decode("latin-1") or None, blob.size)
+    except OciError as error:
+        blob.close()
+        return error_answer(error, [(b"content-range", unsatisfied_range(blob.size).encode())])
+    if part is None:
+        return BlobAnswer(200, [*headers, content_length(blob.size)], blob, ByteRange(0, blob.size))
+    own = [content_length(part.size), (b"content-range", part.content_range(blob.size).encode())]
+    return BlobAnswer(206, [*headers, *own], blob, part)
+
+
+def content_length(size_bytes: int) -> tuple[bytes, bytes]:
+    return (b"content-length", b"%d" % size_bytes)
+
+
+def cache_headers(pulled: Pulled | Listed, now: float) -> Headers:
+    """Where an answer came from; ``now`` is in seconds since the epoch."""
+    own = [(b"x-cache", pulled.cache.encode())]
+    if pulled.source is not None:
+        own.append((b"x-cache-source", pulled.source.encode()))
+    if pulled.confirmed_at is not None:
+        own.append((b"age", b"%d" % max(now - pulled.confirmed_at, 0)))
+    return own
 
 
 def etag(digest: Digest) -> bytes:

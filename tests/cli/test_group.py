@@ -14,8 +14,8 @@ from gateway.cli import Verbs, group
 from gateway.store.data_dir import DataDir
 
 COMMANDS = [
-    *("demo", "explain", "gc", "list", "migrate", "pin", "pull", "purge", "refresh", "rules", "scrub"),
-    *("serve", "token", "unpin"),
+    *("demo", "explain", "export", "gc", "import", "list", "migrate", "pin", "pull", "purge", "refresh"),
+    *("rules", "scrub", "serve", "sync", "token", "unpin", "wire"),
 ]
 
 

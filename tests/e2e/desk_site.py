@@ -74,6 +74,15 @@ rules:
     repository: "old/**"
     deny: "use argo/ instead"
 
+sync:
+  - name: the platform
+    charts:
+      - {{repository: argo/argo-cd, versions: ">= 6", newest: 2}}
+      - {{repository: prom/prometheus, newest: 1}}
+  - name: what is gone
+    charts:
+      - {{repository: {gone}/app, newest: 1}}
+
 tests:
   - {{ask: argo/argo-cd, target: {argo}/argo-cd}}
 """
@@ -213,6 +222,7 @@ PAGES = {
     "tag": "/admin/catalog/tag?name=argo/argo-cd&reference=7.1.0",
     "upstreams": "/admin/upstreams",
     "mirror": "/admin/mirror",
+    "bundles": "/admin/bundles",
     "events": "/admin/events",
     "storage": "/admin/storage",
     "settings": "/admin/settings",

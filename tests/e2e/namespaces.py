@@ -66,7 +66,9 @@ def no_way_out(folder: Path, hosts: Sequence[str] = ()) -> Iterator[Inside]:
         if holder.stdout.readline() != "ready\n":
             missing(f"no namespaces for this user: {holder.stderr.read().strip()}")
         into = ("--user", "--preserve-credentials") if as_root else ()
-        yield Inside(("nsenter", "--target", str(holder.pid), *into, "--net", "--mount", f"--wd={folder}"))
+        yield Inside(
+            ("nsenter", "--target", str(holder.pid), *into, "--net", "--mount", "env", f"--chdir={folder}")
+        )
     finally:
         holder.kill()
         holder.communicate()

@@ -21,15 +21,15 @@ expected-statuses = ["4xx", 503]
 expected-statuses = ["2xx", 401, 403, 404, 409, 412, 414, 422, 428, 429, 503]
 
 [[operations]]
-include-path-regex = "^/actions/"
-checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 401, 403, 404, 409, 429, 503]
+include-path-regex = "^/(actions/|bundles)"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 401, 403, 404, 409, 422, 429, 503]
 
 [parameters]
 "query.name" = "argo/argo-cd"
 "query.reference" = "7.1.0"
 """
-# No pattern has the whole grammar of references: 400. A target of more than 2 KiB is 414. 412, 422, 428 are
-# about what is there, and not how it is asked.
+# No pattern has the whole grammar of references, nor says that of three parameters one is wanted: 400.
+# A target of more than 2 KiB is 414. 412, 422, 428 are about what is there, and not how it is asked.
 _SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
 

@@ -165,6 +165,9 @@ class FakeFound:
     async def created_at(self) -> float | None:
         return self.source.created.get(self.version or "")
 
+    async def size_bytes(self, platforms: frozenset[str]) -> int | None:
+        return len(self.layer)
+
     async def fetch(self) -> Fetched:
         source = self.source
         source.fetched.append(self.version or "by digest")

@@ -1,6 +1,6 @@
 """/metrics: what Prometheus reads, of all workers together, and for nobody who has not signed in."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -12,8 +12,12 @@ from starlette.routing import Router
 
 from gateway.oci.errors import OciError, Situation
 from gateway.pulled import Cache
+from gateway.rules.sync_lists import SyncList
 from gateway.sources.breaker import Ending
+from gateway.store.sync_runs import RunState, SyncRun
+from gateway.sync_desk import SeenList
 from gateway.web.admin.gate import AdminGate
+from gateway.web.health import RulesTold
 from gateway.web.metrics import Metrics
 from tests.activity_house import CLOSED, DEMO, HIT, ActivityHouse, activity_house
 from tests.web.admin_house import VIEWER, OpenDoor
@@ -29,10 +33,21 @@ async def house(tmp_path: Path) -> AsyncIterator[ActivityHouse]:
         yield opened
 
 
+LISTS = [
+    SeenList(
+        SyncList("platform"), 7, SyncRun("platform", RunState.FAILED, "anna", 1.0, 9.0, 9.0, 60.0, ""), None
+    ),
+    SeenList(SyncList("new"), 0, None, None),
+]
+
+
+async def lists() -> Sequence[SeenList]:
+    return LISTS
+
+
 def metrics(house: ActivityHouse) -> Metrics:
-    return Metrics(
-        house.desk, "1.2.3", lambda: {"revision": 7, "trouble": "rules.yaml: line 3"}, house.worker.clock
-    )
+    rules: Callable[[], RulesTold] = lambda: {"revision": 7, "trouble": "rules.yaml: line 3"}  # noqa: E731
+    return Metrics(house.desk, "1.2.3", rules, lists, house.worker.clock)
 
 
 async def samples(house: ActivityHouse) -> Samples:
@@ -67,6 +82,9 @@ async def test_what_was_served_met_and_held_is_told_with_names_of_ours(house: Ac
     assert found["gateway_quota_bytes", ""] == 1 << 30
     assert found["gateway_trouble", "condition=disk_full"] == 0
     assert found["gateway_held", "what=tags"] == 0
+    assert found["gateway_sync_ended_timestamp_seconds", "list=platform"] == 9
+    assert found["gateway_sync_failed", "list=platform"] == 1
+    assert (found["gateway_sync_kept", "list=platform"], found["gateway_sync_kept", "list=new"]) == (7, 0)
 
 
 async def test_an_upstream_that_the_rules_name_is_told_by_its_key_others_by_their_number(

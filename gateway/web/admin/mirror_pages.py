@@ -1,4 +1,4 @@
-"""The mirror page: a list of references is pulled now, and the jobs of it and of all else are watched."""
+"""The mirror page: mirror lists, references that are pulled now, and the jobs of these and of all else."""
 
 from starlette.responses import Response
 
@@ -7,16 +7,31 @@ from gateway.actions import Actions
 from gateway.oci.errors import OciError, Situation
 from gateway.pull_whole import parse_list
 from gateway.store.job_book import Job
+from gateway.sync_desk import SyncDesk
 from gateway.web.admin.notices import back_to
 from gateway.web.admin.pages import Drawer, Page, Visit, redirect, with_query
 
 _HERE = "/admin/mirror"
 _SHOWN = 30
 _LIST_BYTES = 256 * 1024
+_EXAMPLE = """\
+sync:
+  - name: platform
+    every: 6h
+    charts:
+      - repository: argoproj.github.io/argo-helm/argo-cd
+        versions: ">= 7"
+        newest: 3
+        images: true
+    images:
+      - repository: docker.io/library/nginx
+        tags: ["1.27.*"]
+        platforms: [linux/amd64]
+"""
 
 
-def pages(actions: Actions, drawer: Drawer) -> list[Page]:
-    mirror = _Mirror(actions, drawer)
+def pages(actions: Actions, sync: SyncDesk, drawer: Drawer) -> list[Page]:
+    mirror = _Mirror(actions, sync, drawer)
     return [
         Page("/mirror", mirror.show),
         Page("/mirror", mirror.pull, method="POST", role=Role.EDITOR, max_form_bytes=_LIST_BYTES),
@@ -25,8 +40,9 @@ def pages(actions: Actions, drawer: Drawer) -> list[Page]:
 
 
 class _Mirror:
-    def __init__(self, actions: Actions, drawer: Drawer) -> None:
+    def __init__(self, actions: Actions, sync: SyncDesk, drawer: Drawer) -> None:
         self._actions = actions
+        self._sync = sync
         self._drawer = drawer
 
     async def show(self, visit: Visit) -> Response:
@@ -68,6 +84,8 @@ class _Mirror:
             "mirror.html",
             visit,
             code,
+            lists=await self._sync.lists(),
+            example=_EXAMPLE,
             alive=alive,
             over=[(job, *job.message.partition("\n")[::2]) for job in over],
             form=form,

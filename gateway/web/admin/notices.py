@@ -39,6 +39,7 @@ NOTICES: Mapping[str, Notice] = {
     "cancelled": Notice("ok", "The job is cancelled; what it had done stays."),
     "not-cancelled": Notice("warn", "The job is over, or another process runs it."),
     "collecting": Notice("ok", "Garbage is being collected.", "/admin/mirror"),
+    "syncing": Notice("ok", "It is being brought up to date: what is new is fetched."),
     "scrubbing": Notice("ok", "What is stored is being hashed.", "/admin/mirror"),
 }
 

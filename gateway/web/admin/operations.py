@@ -1,12 +1,14 @@
 """One operation of the admin API: what it takes and gives, as types; answers and OpenAPI are made of them."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
-from typing import Annotated, Generic, Protocol, TypeVar
+from typing import Annotated, Final, Generic, Protocol, TypeVar
 
 import msgspec
+from msgspec.inspect import type_info
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -104,7 +106,7 @@ class Operation(Generic[Query, Body, Value]):
         call = Call(
             asker,
             request.path_params,
-            self._query(request),
+            read_query(request, self.query),
             await self._body(request),
             request.headers.get("if-match") if self.takes_if_match else None,
         )
@@ -113,15 +115,6 @@ class Operation(Generic[Query, Body, Value]):
         if self.status is HTTPStatus.NO_CONTENT:
             return Response(None, self.status, headers)
         return Response(msgspec.json.encode(reply.value), self.status, headers, JSON)
-
-    def _query(self, request: Request) -> Query:
-        given = request.query_params.multi_items()
-        if len({name for name, _ in given}) < len(given):
-            raise OciError(Situation.QUERY_MALFORMED, "a query parameter stands there twice")
-        try:
-            return msgspec.convert(dict(given), self.query, strict=False)
-        except msgspec.ValidationError as error:
-            raise OciError(Situation.QUERY_MALFORMED, f"the query cannot be read: {error}") from error
 
     async def _body(self, request: Request) -> Body:
         """An operation that takes none reads none."""
@@ -146,7 +139,7 @@ class Operation(Generic[Query, Body, Value]):
             "tags": [self.tag],
             "summary": self.summary,
             "description": f"For the role {self.role.value}.",
-            "parameters": [*self._path_parameters(), *self._query_parameters(), *self._headers()],
+            "parameters": [*self._path_parameters(), *query_parameters(self.query), *self._headers()],
             "responses": self._responses(schema_of),
         }
         if self.body is not Nothing:
@@ -162,17 +155,6 @@ class Operation(Generic[Query, Body, Value]):
             for name, schema in zip(names, schemas, strict=True)
         ]
 
-    def _query_parameters(self) -> list[Schema]:
-        return [
-            {
-                "name": one.encode_name,
-                "in": "query",
-                "required": one.required,
-                "schema": _inline_schema(one.type),
-            }
-            for one in msgspec.structs.fields(self.query)
-        ]
-
     def _headers(self) -> list[Schema]:
         if not self.takes_if_match:
             return []
@@ -186,12 +168,37 @@ class Operation(Generic[Query, Body, Value]):
         answered: Schema = {"description": self.status.phrase}
         if self.status is not HTTPStatus.NO_CONTENT:
             answered["content"] = {JSON: {"schema": schema_of(self.value)}}
-        refused = {"$ref": "#/components/responses/Refused"}
-        statuses = {OciError(one, "").status for one in (*_ANY, *self._own_refusals())}
-        return {str(self.status.value): answered, **{str(one): refused for one in sorted(statuses)}}
+        return {str(self.status.value): answered, **refused(self._own_refusals())}
 
     def _own_refusals(self) -> tuple[Situation, ...]:
-        return self.refusals if self.body is Nothing else (*self.refusals, *_OF_BODIES)
+        return self.refusals if self.body is Nothing else (*self.refusals, *OF_BODIES)
+
+
+def read_query(request: Request, kind: type[Query]) -> Query:
+    """What a query says; raise OciError for one that says anything else."""
+    given = request.query_params
+    lists = _lists(kind)
+    if any(len(given.getlist(name)) > 1 for name in given if name not in lists):
+        raise OciError(Situation.QUERY_MALFORMED, "a query parameter stands there twice")
+    values = {name: given.getlist(name) if name in lists else given[name] for name in given}
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise OciError(Situation.QUERY_MALFORMED, f"the query cannot be read: {error}") from error
+
+
+def query_parameters(kind: type[msgspec.Struct]) -> list[Schema]:
+    """As OpenAPI has them."""
+    return [
+        {"name": one.encode_name, "in": "query", "required": one.required, "schema": _inline_schema(one.type)}
+        for one in msgspec.structs.fields(kind)
+    ]
+
+
+def refused(situations: Sequence[Situation]) -> Schema:
+    """The answers of these, and of those that any operation may end in."""
+    statuses = {OciError(one, "").status for one in (*_ANY, *situations)}
+    return {str(one): {"$ref": "#/components/responses/Refused"} for one in sorted(statuses)}
 
 
 def number_of(cursor: str) -> int | None:
@@ -199,6 +206,15 @@ def number_of(cursor: str) -> int | None:
     if not re.fullmatch(r"[0-9]{0,9}", cursor, re.ASCII):
         raise OciError(Situation.QUERY_MALFORMED, "after is what next said on the page before")
     return int(cursor) if cursor else None
+
+
+@cache
+def _lists(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Parameters that may stand there several times."""
+    fields = msgspec.structs.fields(kind)
+    return frozenset(
+        one.encode_name for one in fields if isinstance(type_info(one.type), msgspec.inspect.ListType)
+    )
 
 
 def _with_whole_numbers(value: object) -> object:
@@ -221,7 +237,7 @@ def _inline_schema(kind: object) -> Schema:
     return schema
 
 
-_ANY = (
+_ANY: Final = (
     Situation.QUERY_MALFORMED,
     Situation.NOT_SIGNED_IN,
     Situation.DENIED,
@@ -232,7 +248,7 @@ _ANY = (
     Situation.OUR_FAULT,
     Situation.SOURCES_DOWN,
 )
-_OF_BODIES = (
+OF_BODIES: Final = (
     Situation.BODY_MALFORMED,
     Situation.BODY_TOO_SLOW,
     Situation.BODY_TOO_LARGE,

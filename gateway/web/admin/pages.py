@@ -68,6 +68,8 @@ class Drawer:
         self._templates.filters |= {
             "iso": iso_time,
             "ago": self._ago,
+            "ahead": self._ahead,
+            "duration": rough_duration,
             "size": shown_size,
             "short": short_digest,
             "url": with_query,
@@ -99,6 +101,10 @@ class Drawer:
 
     def _ago(self, seconds: float | None) -> str:
         return "never" if seconds is None else shown_age(self._now() - seconds)
+
+    def _ahead(self, seconds: float) -> str:
+        left = seconds - self._now()
+        return "now" if left < 10 else f"in {rough_duration(left)}"
 
 
 def path_of(request: Request) -> str:

@@ -9,6 +9,9 @@ import httpx
 
 from gateway import caretaker
 from gateway.actions import Actions
+from gateway.store.retention import RetentionBook
+from gateway.store.sync_runs import SyncRuns
+from gateway.sync_desk import SyncDesk
 from gateway.web.admin import actions_api, actions_pages, mirror_pages
 from gateway.web.admin.pages import Drawer
 from tests.composed import HOST, Composed, composed, upstream
@@ -16,6 +19,7 @@ from tests.fakes.charts import make_chart, repository_of
 from tests.fakes.helm_repo import HelmRepo
 from tests.fakes.images import OCI
 from tests.fakes.registry import FakeRegistry
+from tests.web.admin.sync_house import ToldSyncer
 from tests.web.admin_house import open_desk
 
 IMAGES = "images.example.test"
@@ -60,7 +64,16 @@ async def actions_house(folder: Path) -> AsyncIterator[ActionsHouse]:
             jobs = caretaker.job_desk(house.gateway)
             actions = caretaker.actions(house.gateway, jobs, note)
             drawer = Drawer("test", house.gateway.clock.now)
-            pages = [*actions_pages.pages(actions, drawer), *mirror_pages.pages(actions, drawer)]
+            sync = SyncDesk(
+                rules=lambda: house.gateway.switch.in_force.rule_set,
+                syncer=ToldSyncer(),
+                runs=SyncRuns(house.gateway.desk.engines, house.gateway.clock.now),
+                kept=RetentionBook(house.gateway.desk.engines),
+                jobs=jobs,
+                note=note,
+                now=house.gateway.clock.now,
+            )
+            pages = [*actions_pages.pages(actions, drawer), *mirror_pages.pages(actions, sync, drawer)]
             async with open_desk(
                 endpoints=actions_api.operations(actions), pages=pages, drawer=drawer
             ) as desk:

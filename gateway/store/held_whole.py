@@ -1,0 +1,71 @@
+"""Which exact versions are held with all their parts, read out of the catalog and the disk many at a time."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from sqlalchemy import Connection, and_, select
+
+from gateway.oci.digest import Digest
+from gateway.oci.manifest import EdgeKind
+from gateway.oci.target import Target
+from gateway.store.disk import on_disk
+from gateway.store.engine import Engines
+from gateway.store.tables import manifest_edges, rights, tags
+from gateway.store.unwritten import Unwritten
+
+_AT_ONCE: Final = 500  # targets in one statement
+_NO_SIZE: Final = -1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ExactTag:
+    """A tag that names one version for good, at a target, in a variant, as a source gave it."""
+
+    target: Target
+    variant: str
+    tag: str
+    source: str
+
+
+class HeldWhole:
+    """``size_of`` gives the size of a blob's file, None where there is none; for threads, raises OSError."""
+
+    def __init__(self, rows: Engines | Unwritten, size_of: Callable[[Digest], int | None]) -> None:
+        self._rows = rows
+        self._size_of = size_of
+
+    async def of(self, targets: Iterable[Target]) -> frozenset[ExactTag]:
+        """Those held whole of these targets; of what has manifests below it none. Raise StorageFailed."""
+        texts = iter(sorted({str(target) for target in targets}))
+        found: set[ExactTag] = set()
+        while batch := list(islice(texts, _AT_ONCE)):
+            parts = await self._rows.ask(_parts, batch)
+            found |= await on_disk(self._all_there, parts)
+        return frozenset(found)
+
+    def _all_there(self, parts: Sequence[tuple[ExactTag, str, int]]) -> set[ExactTag]:
+        sizes = {digest: self._size_of(Digest.parse(digest)) for digest in {digest for _, digest, _ in parts}}
+        broken = {one for one, digest, size_bytes in parts if sizes[digest] != size_bytes}
+        return {one for one, _, _ in parts} - broken
+
+
+def _parts(connection: Connection, targets: Sequence[str]) -> list[tuple[ExactTag, str, int]]:
+    """Each part of each tag; what the target has no right to is as wrong as what is no blob: of no size."""
+    has_right = and_(rights.c.target == tags.c.target, rights.c.digest == manifest_edges.c.digest)
+    columns = (tags.c.target, tags.c.variant, tags.c.tag, tags.c.source)
+    edge = (manifest_edges.c.digest, manifest_edges.c.kind, manifest_edges.c.size_bytes)
+    rows = connection.execute(
+        select(*columns, *edge, rights.c.digest.label("held"))
+        .join(manifest_edges, manifest_edges.c.manifest == tags.c.digest)
+        .join(rights, has_right, isouter=True)
+        .where(tags.c.target.in_(targets), tags.c.is_exact)
+        .distinct()
+    )
+    found = []
+    for row in rows:
+        one = ExactTag(Target.parse(row.target), row.variant, row.tag, row.source)
+        is_blob = row.held is not None and row.kind != EdgeKind.MANIFEST
+        found.append((one, row.digest, row.size_bytes if is_blob else _NO_SIZE))
+    return found
