@@ -62,8 +62,9 @@ bench: setup ## the figures that docs and issues speak of, as ratios of one run
 docs: setup ## check the pages: their links, their length, their commands (they are read as they lie: nothing is built)
 	$(IN_VENV) -m pytest -q tests/test_docs.py $(ARGS)
 
-pictures: setup ## docs/screenshots anew: every page of the admin desk in Chromium, light, dark and on a phone
+pictures: setup ## docs/screenshots anew (every page of the admin desk in Chromium), and docs/air-gap-run.md
 	$(IN_VENV) -m tests.e2e.desk_pictures docs/screenshots
+	$(IN_VENV) -m tests.e2e.air_gap_story docs/air-gap-run.md
 
 lock: ## resolve the locks again after a change of pyproject.toml; upgrade=1 takes the newest of everything
 	$(check_python)

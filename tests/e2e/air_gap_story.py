@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,7 @@ spec:
       containers:
         - image: {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 """
+VERSIONS = ("4.10.9", "5.46.8", "5.51.6", "6.0.0")
 RULES = """\
 version: 1
 
@@ -82,7 +83,7 @@ class Story:
 
     def tell(self, command: Sequence[str | Path], ran: Ran) -> Ran:
         shown = " ".join(_word(part) for part in command)
-        output = (ran.output + ran.errors).strip()
+        output = (ran.errors + ran.output).strip()  # what is told on the way first
         self.lines += ["```console", self._clean(f"$ {shown}"), *self._clean(output).splitlines(), "```", ""]
         return ran
 
@@ -98,37 +99,46 @@ def _word(part: str | Path) -> str:
     return f"'{text}'" if re.search(r"[ *{}$]", text) else text
 
 
-@contextmanager
-def world() -> Iterator[Mapping[str, str]]:
-    """The upstreams, by the name that the rules have for each."""
-    redis = make_chart("redis-ha", "4.26.1", {"values.yaml": b"replicas: 3\n"})
+@dataclass(frozen=True, slots=True)
+class World:
+    """The upstreams."""
+
+    argo: HelmRepo
+    dandydeveloper: HelmRepo
+    quay: FakeRegistry
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """Where each is, by the word that the rules have for it."""
+        return {
+            "argo": self.argo.url,
+            "dandydeveloper": self.dandydeveloper.url,
+            "quay": self.quay.origin,
+        }
+
+
+def argo_charts(*versions: str) -> Mapping[str, bytes]:
     files = {
         "values.yaml": VALUES,
         "templates/server.yaml": TEMPLATE,
         "charts/redis-ha/Chart.yaml": b"{apiVersion: v2, name: redis-ha, version: 4.26.1}\n",
     }
-    charts = [
-        make_chart(
-            "argo-cd",
-            version,
-            files,
-            appVersion="v2.8.4",
-            dependencies=[
-                {"name": "redis-ha", "version": "~4.26", "repository": f"https://{DANDYDEVELOPER}"}
-            ],
-        )
-        for version in ("4.10.9", "5.46.8", "5.51.6", "6.0.0")
-    ]
+    needs = [{"name": "redis-ha", "version": "~4.26", "repository": f"https://{DANDYDEVELOPER}"}]
+    made = (make_chart("argo-cd", one, files, appVersion="v2.8.4", dependencies=needs) for one in versions)
+    return repository_of(*made)
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    redis = make_chart("redis-ha", "4.26.1", {"values.yaml": b"replicas: 3\n"})
     quay = FakeRegistry()
     image = OCI.image_index(2_000, 40_000, seed="argocd")
     image.push_to(quay, "argoproj/argocd", "v2.8.4")
     tag, signature = signature_by_tag(image)
     signature.push_to(quay, "argoproj/argocd", tag)
-    with ExitStack() as stack:
-        argo = stack.enter_context(HelmRepo(repository_of(*charts)))
-        dandydeveloper = stack.enter_context(HelmRepo(repository_of(redis)))
-        stack.enter_context(quay)
-        yield {"argo": argo.url, "dandydeveloper": dandydeveloper.url, "quay": quay.origin}
+    argo, dandydeveloper = HelmRepo(argo_charts(*VERSIONS)), HelmRepo(repository_of(redis))
+    with argo, dandydeveloper, quay:
+        yield World(argo, dandydeveloper, quay)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,18 +193,17 @@ def tell_all(folder: Path) -> Story:
     for place in (outside, home, home / "our-platform"):
         place.mkdir()
     story = Story({f"{folder}/": ""})
-    with world() as urls, no_way_out(home, ["argoproj.github.io"]) as inside:
+    with world() as upstreams, no_way_out(home, ["argoproj.github.io"]) as inside:
         site = Site(outside)
-        site.write_rules(RULES.format(**urls))
+        site.write_rules(RULES.format(**upstreams.urls))
         teller = Teller(story, site, inside, home)
         fill(teller)
         carry(teller, folder)
-        take_in(teller, urls)
+        take_in(teller, upstreams)
         with serving(inside, home):
-            story.chapter("Inside: helm, OCI and classic")
             use_charts(teller)
-            story.chapter("Inside: images")
             use_images(teller)
+            take_in_what_is_new(teller, upstreams, folder)
     return story
 
 
@@ -218,10 +227,10 @@ def carry(teller: Teller, folder: Path) -> None:
         crossing.rename(teller.home / crossing.name)
 
 
-def take_in(teller: Teller, urls: Mapping[str, str]) -> None:
+def take_in(teller: Teller, upstreams: World) -> None:
     teller.story.chapter("Inside: no way out, and a gateway that takes the bundle in")
     assert teller.system("ip", "route").output == ""
-    assert teller.system("curl", "--silent", "--show-error", urls["argo"]).code == 7  # cannot connect
+    assert teller.system("curl", "--silent", "--show-error", upstreams.argo.url).code == 7  # cannot connect
     arguments = ("import", "platform.tar.zst", "--verify-key", "key.pub", "--with-rules")
     teller.gateway(*arguments, "--dry-run").require_ok()
     teller.gateway(*arguments).require_ok()
@@ -229,6 +238,7 @@ def take_in(teller: Teller, urls: Mapping[str, str]) -> None:
 
 
 def use_charts(teller: Teller) -> None:
+    teller.story.chapter("Inside: helm, OCI and classic")
     helm_3, home = helm("3"), teller.home
     by_oci = teller.client(
         helm_3, "template", "cd", "oci://localhost/argo/argo-cd", "--version", "5.51.6", "--plain-http"
@@ -248,10 +258,29 @@ def use_charts(teller: Teller) -> None:
 
 
 def use_images(teller: Teller) -> None:
-    image = "docker://localhost/quay.io/argoproj/argocd:v2.8.4"
-    plain = "--src-tls-verify=false"
-    teller.client(skopeo(), "--insecure-policy", "copy", plain, image, "oci:argocd:v2.8.4").require_ok()
+    teller.story.chapter("Inside: images, under their own names")
+    teller.gateway("wire", "podman", "--url", "http://localhost", "--only", "--output", ".").require_ok()
+    mirrored = ("--registries-conf", "registries.conf.d/chart-gateway.conf", "--insecure-policy", "copy")
+    image = "docker://quay.io/argoproj/argocd:v2.8.4"
+    teller.client(skopeo(), *mirrored, image, "oci:argocd:v2.8.4").require_ok()
     assert (teller.home / "argocd" / "index.json").is_file()
+    by_host = "docker://localhost/quay.io/argoproj/argocd:v2.8.4"
+    plain = ("--insecure-policy", "copy", "--src-tls-verify=false")
+    teller.client(skopeo(), *plain, by_host, "oci:argocd:again").require_ok()
+
+
+def take_in_what_is_new(teller: Teller, upstreams: World, folder: Path) -> None:
+    teller.story.chapter("A week later: what is new crosses, and is served at once")
+    for path, content in argo_charts(*VERSIONS, "6.1.0").items():
+        upstreams.argo.put(path, content)
+    teller.outside("sync", "platform").require_ok()
+    whole, new = folder / "platform.tar.zst", folder / "new.tar.zst"
+    (teller.home / whole.name).rename(whole)
+    teller.outside("export", "--sync", "platform", "--since", str(whole), "-o", str(new)).require_ok()
+    new.rename(teller.home / new.name)
+    teller.gateway("import", new.name).require_ok()
+    told = teller.client(helm("4"), "show", "chart", "oci://localhost/argo/argo-cd", "--plain-http")
+    assert "version: 6.1.0" in told.require_ok()
 
 
 @contextmanager
