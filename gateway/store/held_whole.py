@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, select
 
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import EdgeKind
@@ -15,7 +15,7 @@ from gateway.store.engine import Engines
 from gateway.store.tables import manifest_edges, rights, tags
 from gateway.store.unwritten import Unwritten
 
-_AT_ONCE: Final = 500  # targets in one statement
+_AT_ONCE: Final = 50  # targets in one statement
 _NO_SIZE: Final = -1
 
 
@@ -53,19 +53,22 @@ class HeldWhole:
 
 def _parts(connection: Connection, targets: Sequence[str]) -> list[tuple[ExactTag, str, int]]:
     """Each part of each tag; what the target has no right to is as wrong as what is no blob: of no size."""
-    has_right = and_(rights.c.target == tags.c.target, rights.c.digest == manifest_edges.c.digest)
+    of_targets = rights.c.target.in_(targets)
+    allowed = {
+        (row.target, row.digest)
+        for row in connection.execute(select(rights.c.target, rights.c.digest).where(of_targets))
+    }
     columns = (tags.c.target, tags.c.variant, tags.c.tag, tags.c.source)
     edge = (manifest_edges.c.digest, manifest_edges.c.kind, manifest_edges.c.size_bytes)
     rows = connection.execute(
-        select(*columns, *edge, rights.c.digest.label("held"))
+        select(*columns, *edge)
         .join(manifest_edges, manifest_edges.c.manifest == tags.c.digest)
-        .join(rights, has_right, isouter=True)
         .where(tags.c.target.in_(targets), tags.c.is_exact)
-        .distinct()
     )
+    parsed = {text: Target.parse(text) for text in targets}
     found = []
     for row in rows:
-        one = ExactTag(Target.parse(row.target), row.variant, row.tag, row.source)
-        is_blob = row.held is not None and row.kind != EdgeKind.MANIFEST
+        one = ExactTag(parsed[row.target], row.variant, row.tag, row.source)
+        is_blob = (row.target, row.digest) in allowed and row.kind != EdgeKind.MANIFEST
         found.append((one, row.digest, row.size_bytes if is_blob else _NO_SIZE))
     return found
