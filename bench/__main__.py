@@ -7,6 +7,7 @@ import os
 from bench import (
     big,
     blobs,
+    bundles,
     classic,
     cold,
     collecting,
@@ -42,6 +43,7 @@ BENCHES = {
     "dead": dead.run,
     "big": big.run,
     "collecting": collecting.run,
+    "bundles": bundles.run,
     "classic": classic.run,
     "sync": sync.run,
     "desk": desk.run,
