@@ -28,6 +28,14 @@ def note_client(client: str) -> None:
     _client.set(client)
 
 
+def note_own_account() -> None:
+    """What this task begins from here on goes on the gateway's own account: the whole of it has had its turn.
+
+    Else who has all his places taken by such tasks would wait in each of them for another one.
+    """
+    _client.set(None)
+
+
 def _later(seconds: float, act: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(seconds, act)
 

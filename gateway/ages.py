@@ -20,6 +20,7 @@ from gateway.oci.errors import OciError, Situation
 from gateway.oci.outcomes import Outcome
 from gateway.parts import Parts
 from gateway.pulled import Listed
+from gateway.rules.freshness import counts
 from gateway.rules.model import SourceName
 from gateway.rules.route import PLAIN, Route, Routing
 from gateway.rules.visibility import digest_of_fallback_tag
@@ -219,10 +220,10 @@ class Ages:
     async def _is_held(self, route: Route, tag: str) -> bool:
         for key in _cache_keys(route):
             remembered = self._memory.find_tag((*key, tag))
-            if remembered is not None and remembered.row.source in route.chain:
+            if remembered is not None and counts(remembered.row, route.chain):
                 return True
             rows = await self._catalog.find_tags(route.target, key[1], tag)
-            if any(row.source in route.chain for row in rows):
+            if any(counts(row, route.chain) for row in rows):
                 return True
         return False
 
@@ -244,11 +245,11 @@ class Ages:
         )
 
     async def _rows(self, route: Route, version: str | None = None) -> list[TagRow]:
-        """The tags held, or those of one version, as far as the route's own sources gave them."""
+        """The tags held, or those of one version, as far as they count for the route."""
         found: list[TagRow] = []
         for _, variant in _cache_keys(route):
             rows = await self._catalog.find_versions(route.target, variant, version)
-            found += [row for row in rows if row.source in route.chain]
+            found += [row for row in rows if counts(row, route.chain)]
         return found
 
 

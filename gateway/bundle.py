@@ -46,7 +46,8 @@ class BundledManifest(msgspec.Struct, frozen=True):
 class BundledTarget(msgspec.Struct, frozen=True):
     """What is held of a target, and the names by which clients ask for it.
 
-    The right to what its manifests name, as far as the bundle has it, follows from them.
+    The right to what its manifests name, as far as the bundle has it, follows from them. ``homes`` are, by
+    name, tags that stay here though the name leads to several targets: see ``gateway.homes``.
     """
 
     target: str
@@ -54,6 +55,7 @@ class BundledTarget(msgspec.Struct, frozen=True):
     is_private: bool
     tags: list[BundledTag]
     untagged: list[BundledManifest]
+    homes: dict[str, list[str]] = {}
 
 
 class BundledContent(msgspec.Struct, frozen=True):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 LAYOUT: Final = "oci-layout"
 INDEX: Final = "index.json"
-PIECE_BYTES: Final = 1 << 20
+PIECE_BYTES: Final = 256 << 10  # larger ones cost the memory of new pages
+_BUFFER_BYTES: Final = 64 << 10  # what is read beyond it goes to its place at once
 MAX_ENTRIES: Final = 1_000_000  # and headers with pax facts
 _BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _FOLDERS: Final = frozenset({".", "blobs", "blobs/sha256"})
@@ -110,7 +111,7 @@ class Entries:
     _left: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[Entry]:
-        came = io.BufferedReader(_Counted(self.stream, self.tell), PIECE_BYTES)
+        came = io.BufferedReader(_Counted(self.stream, self.tell), _BUFFER_BYTES)
         self.stream = _unpacked(came)
         seen: set[str] = set()
         for header, size_bytes in self._headers():

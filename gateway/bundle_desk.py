@@ -16,6 +16,7 @@ from gateway.bundle_staging import ImportRunning
 from gateway.jobs import JobDesk, JobFailed, JobKind, Progress
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.location import Location
+from gateway.rules.spelling import counted
 from gateway.store.blobs import StorageFailed
 from gateway.store.import_rows import Fate
 from gateway.store.job_book import Job
@@ -222,8 +223,9 @@ def _told_options(job: Job, options: ImportOptions) -> str:
 
 
 def _told_export(exported: Exported) -> str:
-    content = f"{exported.manifests} manifests and {exported.blobs} blobs, {exported.size_bytes / 1e6:.1f} MB"
-    told = f"{exported.tags} tags of {exported.targets} repositories: {content}"
+    files, size = counted(exported.blobs, "file"), f"{exported.size_bytes / 1e6:.1f} MB"
+    tags, targets = counted(exported.tags, "tag"), counted(exported.targets, "target")
+    told = f"{tags} of {targets}: {counted(exported.manifests, 'manifest')} and {files}, {size}"
     skipped = [f"left out, not held whole: {one}" for one in exported.skipped[:_MOST_TOLD]]
     return "\n".join((told, *skipped))
 

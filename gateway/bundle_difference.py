@@ -26,6 +26,7 @@ class _Known:
     tags: dict[tuple[str, str, str, str], str] = field(default_factory=dict)
     untagged: set[tuple[str, BundledManifest]] = field(default_factory=set)
     names: set[tuple[str, str]] = field(default_factory=set)
+    homes: set[tuple[str, str, str]] = field(default_factory=set)
     private: set[str] = field(default_factory=set)
     contents: set[str] = field(default_factory=set)
 
@@ -64,6 +65,7 @@ def _known(earlier: Sequence[Contents]) -> _Known:
             known.tags |= {(one.target, tag.variant, tag.tag, tag.source): tag.digest for tag in one.tags}
             known.untagged |= {(one.target, manifest) for manifest in one.untagged}
             known.names |= {(one.target, name) for name in one.names}
+            known.homes |= {(one.target, name, tag) for name, tags in one.homes.items() for tag in tags}
             if one.is_private:
                 known.private.add(one.target)
     return known
@@ -73,10 +75,15 @@ def _new(one: BundledTarget, known: _Known) -> BundledTarget | None:
     tags = [tag for tag in one.tags if not _is_known(one.target, tag, known)]
     untagged = [manifest for manifest in one.untagged if (one.target, manifest) not in known.untagged]
     has_new_name = any((one.target, name) not in known.names for name in one.names)
+    homes = {
+        name: new
+        for name, words in one.homes.items()
+        if (new := [tag for tag in words if (one.target, name, tag) not in known.homes])
+    }
     is_newly_private = one.is_private and one.target not in known.private
-    if not (tags or untagged or has_new_name or is_newly_private):
+    if not (tags or untagged or homes or has_new_name or is_newly_private):
         return None
-    return BundledTarget(one.target, one.names, one.is_private, tags, untagged)
+    return BundledTarget(one.target, one.names, one.is_private, tags, untagged, homes)
 
 
 def _is_known(target: str, tag: BundledTag, known: _Known) -> bool:

@@ -237,7 +237,8 @@ def _described(media_type: str, content: bytes) -> Descriptor:
 
 def _report(selected: Selected, chosen: Difference, index: bytes, since: str | None) -> Exported:
     here = [one for one in chosen.contents if not one.is_left_out]
-    left_out = [one for one in chosen.contents if one.is_left_out]
+    size_bytes = sum(one.size_bytes for one in here)
+    all_bytes = sum(one.size_bytes for one in selected.manifests.values()) + sum(selected.blobs.values())
     return Exported(
         index=index,
         since=since,
@@ -245,8 +246,8 @@ def _report(selected: Selected, chosen: Difference, index: bytes, since: str | N
         tags=sum(len(one.tags) for one in chosen.targets),
         manifests=sum(bool(one.media_type) for one in here),
         blobs=sum(not one.media_type for one in here),
-        size_bytes=sum(one.size_bytes for one in here),
-        left_out=len(left_out),
-        left_out_bytes=sum(one.size_bytes for one in left_out),
+        size_bytes=size_bytes,
+        left_out=len(selected.manifests) + len(selected.blobs) - len(here),
+        left_out_bytes=all_bytes - size_bytes,
         skipped=[str(one) for one in selected.skipped],
     )

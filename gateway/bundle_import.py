@@ -177,8 +177,10 @@ class Importer:
     def _rules(self, judged: Judged, options: ImportOptions) -> RulesBrought | None:
         if judged.rules is None:
             return None
-        if not options.applies_rules or options.is_dry:
+        if not options.applies_rules:
             return self.rules.look(judged.rules)
+        if options.is_dry:
+            return self.rules.foretell(judged.rules)
         return self.rules.apply(judged.rules, options.actor, "from a bundle")
 
 
@@ -219,9 +221,9 @@ class _Reading:
 
     def take(self, entry: Entry, entries: Entries, staging: Staging) -> None:
         if entry.digest is not None:
-            staging.take(
-                entry, entry.digest, entries, is_kept=self._is_wanted(entry.digest, entry.size_bytes)
-            )
+            is_read = self._is_read_again(entry.digest)
+            is_kept = is_read or not self.options.is_dry or self._may_be_read(entry)
+            staging.take(entry, entry.digest, entries, is_kept=is_kept, is_read=is_read)
         elif entry.name == LAYOUT:
             self.layout = entries.read_all()
         else:
@@ -232,16 +234,18 @@ class _Reading:
     def judged(self, staging: Staging, known: _Known, now: float) -> Judged:
         return judge(self.layout, self.index, staging, known, now=now, faults=staging.faults)
 
-    def _is_wanted(self, digest: Digest, size_bytes: int) -> bool:
-        """In a dry run only what has to be read again is written."""
-        if not self.options.is_dry:
-            return True
+    def _is_read_again(self, digest: Digest) -> bool:
+        """As far as is known by now."""
         if self.manifests is None or self.opening is None:
-            return size_bytes <= MAX_CONTENTS_BYTES
+            return False
         return str(digest) in self.manifests or digest in self.opening.own
 
+    def _may_be_read(self, entry: Entry) -> bool:
+        """In a dry run only what has to be read again is written."""
+        return self.manifests is None and entry.size_bytes <= MAX_CONTENTS_BYTES
+
     def _look_for_contents(self, staging: Staging) -> None:
-        if not self.options.is_dry or self.index is None or self.manifests is not None:
+        if self.index is None or self.manifests is not None:
             return
         if self.opening is None:
             self.opening = opening_of(self.index, staging)

@@ -182,7 +182,10 @@ class _Judgement:
             for loose in one.untagged
         }
         names = sorted({Repository.parse(name).name for name in one.names})
-        return Holding(target, names, one.is_private, rows, sorted(manifests))
+        homes = sorted({(_word(name), tag) for name, tags in one.homes.items() for tag in tags})
+        if not all(is_tag(tag) for _, tag in homes):
+            raise ValueError("what is said to stay there is no tag")
+        return Holding(target, names, one.is_private, rows, sorted(manifests), homes)
 
     def _row(self, target: Target, tag: BundledTag) -> TagRow:
         """Of a clock that was ahead of ours, what it says of times to come is no use here."""
@@ -271,7 +274,7 @@ class _Judgement:
 
 def _word(text: str) -> str:
     if not 0 < len(text) <= _MAX_WORD or not text.isprintable():
-        raise ValueError(f"{text[:100]!r} is no version or variant")
+        raise ValueError(f"{text[:100]!r} is no version, variant or name")
     return text
 
 

@@ -41,28 +41,51 @@ class RulesImport:
         self._readings = Readings(desk.reader)
 
     def look(self, text: str) -> RulesBrought:
-        saved = _text(self._newest())
+        saved = self._saved()
         difference = unified(self._readings.masked(saved), self._readings.masked(text), "in force", "bundle")
         return RulesBrought(difference)
 
+    def foretell(self, text: str) -> RulesBrought:
+        """What ``apply`` would say, but for the revision."""
+        looked = self.look(text)
+        try:
+            if looked.difference:
+                self._checked(text)
+        except (OciError, RulesError, StorageFailed) as error:
+            return RulesBrought(looked.difference, failure=str(error))
+        return looked
+
     def apply(self, text: str, author: str, comment: str) -> RulesBrought:
-        """Have them in force, if they can be used here; what is wrong with them is told as a ``failure``."""
+        """Have them in force, if they can be used here; what is wrong with them is told as a ``failure``.
+
+        A file that no server has taken in yet is taken in before: later it would be in force over these.
+        """
         looked = self.look(text)
         if not looked.difference:
             return looked
         try:
+            waiting = None if self._desk.origins is not None else self._desk.waiting()
+            if waiting is not None:
+                self._desk.take_in(waiting)
             return RulesBrought(looked.difference, self._save(text, author, comment))
         except (OciError, RulesError, StorageFailed, Outdated) as error:
             return RulesBrought(looked.difference, failure=str(error))
 
     def _save(self, text: str, author: str, comment: str) -> int:
+        whole, number = self._checked(text)
+        draft = Draft(RevisionOrigin.IMPORT, author, whole.encode(), comment, number or None)
+        return self._desk.engines.write(queries.add, draft, self._now(), number).head.number
+
+    def _checked(self, text: str) -> tuple[str, int]:
+        """The text with our credentials, and the revision that it is to follow; raise what refuses it."""
         if self._desk.origins is not None:
             raise OciError(Situation.DENIED, _IN_FILE)
         newest = self._newest()
         number = 0 if newest is None else newest.head.number
-        whole = self._readings.put_back(text, _text(newest))
+        saved = self._saved()
+        whole = self._readings.put_back(text, saved)
         rule_set = self._readings.rule_set(whole)
-        before = self._readings.saved(_text(newest))
+        before = self._readings.saved(saved)
         guarded = list(changed_guards(before, rule_set, rule_set.logins, may_see_credentials))
         if guarded:
             raise OciError(
@@ -70,8 +93,12 @@ class RulesImport:
                 "credentials, and what says where they go, are changed in the rules file alone; "
                 f"the bundle's rules change {', '.join(guarded[:5])}",
             )
-        draft = Draft(RevisionOrigin.IMPORT, author, whole.encode(), comment, number or None)
-        return self._desk.engines.write(queries.add, draft, self._now(), number).head.number
+        return whole, number
+
+    def _saved(self) -> str:
+        """What is in force, or will be with the next server."""
+        waiting = self._desk.waiting()
+        return _text(self._newest()) if waiting is None else waiting.decode()
 
     def _newest(self) -> Revision | None:
         return self._desk.engines.read(queries.newest, self._desk.origins)

@@ -74,7 +74,8 @@ class Selector:
         """What the ``sync:`` list of this name has brought; raise NotWhole."""
         retained = await self.retained.of(keeper_of_list(name))
         if not retained:
-            message = f"the list {name!r} has brought nothing yet: `gateway sync {name}` does"
+            hint = f"`gateway sync {name}` does, if the rules have it"
+            message = f"no list called {name!r} has brought anything: {hint}"
             raise OciError(Situation.MANIFEST_NOT_KNOWN, message)
         wishes: _Wishes = {}
         names: dict[Target, set[str]] = {}
@@ -87,39 +88,39 @@ class Selector:
         """What references lead to by the rules in force, without a tag all that is held; raise NotWhole."""
         wishes: _Wishes = {}
         names: dict[Target, set[str]] = {}
+        unheld: list[Unheld] = []
+        held: dict[Target, frozenset[str]] = {}
         for location in locations:
             reference = None if location.reference is None else reference_of(location)
-            found = [
-                route.target
-                for route in self.puller.route(Wanted(location.name)).routes
-                if await self._has(route.target, reference)
-            ]
-            if not found:
+            targets = [route.target for route in self.puller.route(Wanted(location.name)).routes]
+            held |= {target: await self._references(target) for target in targets if target not in held}
+            found = [one for one in targets if (reference in held[one] if reference else held[one])]
+            if not found and not skips_unheld:
                 message = f"{location} is not held: `gateway pull {location}` fetches it"
                 raise OciError(Situation.MANIFEST_NOT_KNOWN, message)
+            if not found:
+                unheld.append(Unheld(str(location), None, "is not held"))
             for target in found:
                 before = wishes.get(target, frozenset())
                 wishes[target] = None if reference is None or before is None else before | {reference}
                 names.setdefault(target, set()).add(location.name.name)
-        return await self._select(wishes, names, skips_unheld=skips_unheld)
+        return await self._select(wishes, names, unheld, skips_unheld=skips_unheld)
 
-    async def _has(self, target: Target, reference: str | None) -> bool:
+    async def _references(self, target: Target) -> frozenset[str]:
+        """The tags and digests that are held of a target."""
         (held,) = await self.rows.held([target])
-        if reference is None:
-            return bool(held.tags or held.manifests)
-        return any(reference in {tag.tag, tag.digest} for tag in held.tags) or any(
-            reference == str(digest) for digest in held.manifests
-        )
+        return frozenset((*(tag.tag for tag in held.tags), *map(str, held.manifests)))
 
     async def _select(
         self,
         wishes: _Wishes,
         names: Mapping[Target, set[str]],
+        unheld: Iterable[Unheld] = (),
         *,
         skips_unheld: bool,
         is_everything: bool = False,
     ) -> Selected:
-        gathered = _Gathered()
+        gathered = _Gathered(unheld=list(unheld))
         for batch in _batches(sorted(wishes)):
             for held in await self.rows.held(batch):
                 held.names = sorted({*held.names, *names.get(held.target, ())})

@@ -2,16 +2,16 @@
 
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Queue
 from threading import Event
-from typing import Final, TypeVarTuple
+from typing import Final
 
-from gateway.bundle_checks import BundleRefused, Entries, Entry
+from gateway.bundle_checks import PIECE_BYTES, BundleRefused, Entries, Entry
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import MAX_SIZE_BYTES
 from gateway.store.blobs import StorageFull
@@ -23,13 +23,13 @@ KEPT_SECONDS: Final = 24 * 3600.0  # what an import that was killed left, for th
 _FOLDER: Final = "importing"  # among the blobs: what is whole is renamed to its place
 _LOCK: Final = "lock"
 _LARGEST_RESERVE_SHARE: Final = 20  # as of the reserve: of a small disk a twentieth
-_AT_ONCE: Final = 8  # pieces between the thread that hashes and the one that writes
-_SMALL_BYTES: Final = 256 << 10  # sooner written than handed to another thread
+_MEMORY_BYTES: Final = 32 << 20  # of manifests; a file for each would cost more than all else
+_AT_ONCE: Final = 16  # pieces that wait to be hashed
+_SLICE_BYTES: Final = 128 << 10  # for larger ones the kernel takes large pages, at twice the cost
 _WRITE_BACK_BYTES: Final = 8 << 20
 _SYNCED_AT_ONCE: Final = 8
+_SYNCED_IN_A_ROW: Final = 16
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-
-Ts = TypeVarTuple("Ts")
 
 
 class ImportRunning(Exception):
@@ -57,53 +57,63 @@ class Staging:
     came: dict[Digest, int] = field(default_factory=dict)
     held: set[Digest] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
-    _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "import"))
-    _pending: "deque[Future[object]]" = field(default_factory=deque)
+    _small: dict[Digest, bytes] = field(default_factory=dict)
+    _memory_bytes: int = _MEMORY_BYTES
+    _hasher: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "import-hash"))
 
-    def take(self, entry: Entry, digest: Digest, entries: Entries, *, is_kept: bool) -> None:
-        """Hash an entry, and write it unless the store has it, or it ``is_kept`` for nothing."""
+    def take(
+        self, entry: Entry, digest: Digest, entries: Entries, *, is_kept: bool, is_read: bool = False
+    ) -> None:
+        """Hash an entry, and write it unless the store has it, or it ``is_kept`` for nothing.
+
+        One that ``is_read`` again is kept in memory, where there is room.
+        """
+        self._require_going_on()
         if self.blobs.use(digest) == entry.size_bytes:
             self.held.add(digest)
         else:
             self._require_room(entry)
-        is_written = is_kept and digest not in self.held
-        place = self.folder / digest.hex
-        hasher = digest.hasher()
-        for piece in self._written(place, entry, entries) if is_written else iter(entries.read, b""):
-            hasher.update(piece)
-            if self.stop.is_set():
-                raise ImportStopped
-        if hasher.hexdigest() == digest.hex:
+        if is_read and entry.size_bytes <= min(PIECE_BYTES, self._memory_bytes):
+            hashed = self._remembered(digest, entries.read_all())
+        else:
+            is_written = is_kept and digest not in self.held
+            place = self.folder / digest.hex
+            pieces = self._written(place, entries) if is_written else iter(entries.read, b"")
+            is_small = entry.size_bytes <= PIECE_BYTES
+            hashed = _hashed(digest, pieces) if is_small else self._hashed(digest, pieces)
+        if hashed == digest.hex:
             self.came[digest] = entry.size_bytes
         else:
             self.faults.append(f"{entry.name} has other content than its name says")
 
-    def settle(self) -> None:
-        """Wait until all of it is in the files; raise the OSError that was met."""
-        while self._pending:
-            self._pending.popleft().result()
-
     def read(self, digest: Digest, most_bytes: int = MAX_SIZE_BYTES, /) -> bytes | None:
         """What came and was written; raise BundleRefused where it is larger than what it is said to be."""
-        self.settle()
         if self.came.get(digest, 0) > most_bytes:
             raise BundleRefused([f"{digest} is too large for what it is said to be"])
+        if digest not in self.came:
+            return None
         try:
-            return (self.folder / digest.hex).read_bytes() if digest in self.came else None
+            return self._small.get(digest) or (self.folder / digest.hex).read_bytes()
         except FileNotFoundError:
             return None
 
     def adopt(self, digests: Iterable[Digest]) -> None:
         """Make these the store's, durably: files first, then their names."""
-        self.settle()
         wanted = list(digests)
         with ThreadPoolExecutor(_SYNCED_AT_ONCE, "import-sync") as pool:
-            for _ in pool.map(lambda digest: _sync(self.folder / digest.hex), wanted):
+            batches = (
+                wanted[start : start + _SYNCED_IN_A_ROW] for start in range(0, len(wanted), _SYNCED_IN_A_ROW)
+            )
+            for _ in pool.map(self._sync, batches):
                 self._require_going_on()
         self.blobs.adopt(self.folder, wanted)
 
     def close(self) -> None:
-        self._writer.shutdown()
+        self._hasher.shutdown()
+
+    def _sync(self, digests: Sequence[Digest]) -> None:
+        for digest in digests:
+            _sync(self.folder / digest.hex)
 
     def _require_going_on(self) -> None:
         if self.stop.is_set():
@@ -117,27 +127,35 @@ class Staging:
             )
         self.room_bytes -= entry.size_bytes
 
-    def _written(self, place: Path, entry: Entry, entries: Entries) -> Iterator[bytes]:
-        """Each piece, once it is on its way to the file."""
-        if entry.size_bytes <= _SMALL_BYTES:
-            content = entries.read_all()
-            _write_whole(place, content)
-            yield content
-            return
+    def _remembered(self, digest: Digest, content: bytes) -> str:
+        self._memory_bytes -= len(content)
+        self._small[digest] = content
+        return _hashed(digest, iter((content,)))
+
+    def _hashed(self, digest: Digest, pieces: Iterator[bytes]) -> str:
+        """In a second thread, while this one reads and writes."""
+        waiting: Queue[bytes] = Queue(_AT_ONCE)
+        hashing = self._hasher.submit(_hashed, digest, iter(waiting.get, b""))
+        try:
+            for piece in pieces:
+                waiting.put(piece)
+                self._require_going_on()
+        finally:
+            waiting.put(b"")
+        return hashing.result()
+
+    def _written(self, place: Path, entries: Entries) -> Iterator[bytes]:
+        """Each piece, before it is written."""
         fd = os.open(place, _OPEN, 0o600)
         try:
             before, offset = os.fstat(fd).st_size, 0
             while piece := entries.read():
-                self._submit(_write_at, fd, offset, piece, before)
-                offset += len(piece)
                 yield piece
+                _write_at(fd, offset, piece, before)
+                offset += len(piece)
+            os.ftruncate(fd, offset)
         finally:
-            self._submit(_close_at, fd, entry.size_bytes)  # behind all that is written to it
-
-    def _submit(self, work: Callable[[*Ts], object], *arguments: *Ts) -> None:
-        self._pending.append(self._writer.submit(work, *arguments))
-        while len(self._pending) > _AT_ONCE:
-            self._pending.popleft().result()
+            os.close(fd)
 
 
 @contextmanager
@@ -208,33 +226,24 @@ def _clear(folder: Path) -> None:
         folder.rmdir()
 
 
-def _write_whole(place: Path, content: bytes) -> None:
-    fd = os.open(place, _OPEN, 0o600)
-    try:
-        _write_at(fd, 0, content, os.fstat(fd).st_size)
-        os.ftruncate(fd, len(content))
-    finally:
-        os.close(fd)
-
-
 def _write_at(fd: int, offset: int, content: bytes, before: int) -> None:
     """``before`` is the size that the file had: what a killed import wrote need not be written again."""
     if offset < before and os.pread(fd, len(content), offset) == content:
         return
     rest = memoryview(content)
     while rest:
-        count = os.pwrite(fd, rest, offset)
+        count = os.pwrite(fd, rest[:_SLICE_BYTES], offset)
         rest, offset = rest[count:], offset + count
     if offset % _WRITE_BACK_BYTES < len(content):
         with suppress(OSError):  # advice, to have the disk work while the rest comes
             os.posix_fadvise(fd, max(offset - 2 * _WRITE_BACK_BYTES, 0), 0, os.POSIX_FADV_DONTNEED)
 
 
-def _close_at(fd: int, size_bytes: int) -> None:
-    try:
-        os.ftruncate(fd, size_bytes)
-    finally:
-        os.close(fd)
+def _hashed(digest: Digest, pieces: Iterator[bytes]) -> str:
+    hasher = digest.hasher()
+    for piece in pieces:
+        hasher.update(piece)
+    return hasher.hexdigest()
 
 
 def _sync(place: Path) -> None:

@@ -19,6 +19,7 @@ from gateway.store.blob_places import NoPlainFile
 _PIECE_BYTES: Final = 128 << 10  # what a processor has at hand: larger ones take longer
 _THREADS: Final = 2
 _BLOCK_BYTES: Final = tarfile.BLOCKSIZE
+_LARGE_BYTES: Final = 8 << 30  # what a plain header cannot say
 _LEVEL: Final = 3
 _OWN_BLOBS: Final = 3  # of a bundle, before its contents are known: manifest, config, contents
 _ZEROS: Final = bytes(_BLOCK_BYTES)
@@ -95,7 +96,8 @@ def write_bundle(
 
 def room_of(entry: Entry) -> int:
     """The bytes that it takes: header, content, padding."""
-    return len(_header(entry)) + entry.size_bytes + -entry.size_bytes % _BLOCK_BYTES
+    header_bytes = _BLOCK_BYTES if entry.size_bytes < _LARGE_BYTES else len(_header(entry))
+    return header_bytes + entry.size_bytes + -entry.size_bytes % _BLOCK_BYTES
 
 
 def size_of(entries: Iterable[Entry]) -> int:

@@ -3,9 +3,11 @@
 import os
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BufferedReader, FileIO, RawIOBase
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 import zstandard
@@ -18,6 +20,7 @@ _PARTIAL: Final = ".partial"
 _VOLUME: Final = re.compile(r"(.+)\.([0-9]{3,6})", re.DOTALL)
 _READ_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 512
+_SYNCED_BYTES: Final = 64 << 20
 
 
 class VolumesWrong(Exception):
@@ -39,6 +42,8 @@ def _files_of(path: Path) -> Sequence[Path]:
         return [path]
     base = path.with_name(named[1]) if named else path
     volumes = _volumes_of(base)
+    if path.is_dir():
+        raise VolumesWrong(f"{path} is a folder, and no bundle")
     if not volumes:
         raise VolumesWrong(f"there is no {path}, nor volumes of it ({base.name}.001 and so on)")
     for number, volume in enumerate(volumes, start=1):
@@ -113,6 +118,10 @@ class BundleFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = _open_partial(path)
+        self._syncing = ThreadPoolExecutor(1, "bundle-sync")
+        self._synced = self._syncing.submit(os.fsync, self._file.fileno())
+        self._unsynced_bytes = 0
+        self._turn = Lock()
         self.size_bytes = 0
 
     def write(self, content: memoryview) -> None:
@@ -123,18 +132,33 @@ class BundleFile:
         start = 0
         while start < len(content):
             start += os.pwrite(self._file.fileno(), content[start:], offset + start)
-        self.size_bytes = max(self.size_bytes, offset + len(content))
+        with self._turn:
+            self.size_bytes = max(self.size_bytes, offset + len(content))
+            self._unsynced_bytes += len(content)
+            if self._unsynced_bytes >= _SYNCED_BYTES and self._synced.done():
+                self._sync()
 
     def keep(self) -> Sequence[Path]:
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self._sync()
+        self._close()
+        self._synced.result()
         _replace(self._path, [self._path])
         return [self._path]
 
     def abandon(self) -> None:
         """It will not be whole: remove what was written."""
-        self._file.close()
+        self._close()
         _partial(self._path).unlink(missing_ok=True)
+
+    def _sync(self) -> None:
+        """The disk begins while the next bytes are made; what it refused comes out."""
+        self._synced.result()
+        self._unsynced_bytes = 0
+        self._synced = self._syncing.submit(os.fsync, self._file.fileno())
+
+    def _close(self) -> None:
+        self._syncing.shutdown()
+        self._file.close()
 
 
 class BundleVolumes:

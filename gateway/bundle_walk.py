@@ -52,6 +52,11 @@ class Walk:
 
     def bundled(self, held: HeldTarget) -> BundledTarget:
         tagged = {Digest.parse(tag.digest) for tag in self.tags}
+        words = {tag.tag for tag in self.tags}
+        homes: dict[str, list[str]] = {}
+        for name, tag in sorted(held.homes):
+            if tag in words:
+                homes.setdefault(name, []).append(tag)
         return BundledTarget(
             target=str(held.target),
             names=sorted(held.names),
@@ -62,6 +67,7 @@ class Walk:
                 for digest in sorted(self.manifests - tagged)
                 for variant, source in sorted(held.manifests[digest].given_by)
             ],
+            homes=homes,
         )
 
 

@@ -13,7 +13,7 @@ from gateway.bundle_import import Importer
 from gateway.bundle_rules import RulesImport
 from gateway.bundle_selection import Selector
 from gateway.bundle_staging import KEPT_SECONDS, sweep_staging
-from gateway.chart_needs import ChartReader
+from gateway.chart_needs import FORM, ChartReader
 from gateway.gc import EVERY_SECONDS as GC_SECONDS
 from gateway.gc import Collector, Place, collect_on_schedule
 from gateway.healing import Healer
@@ -36,6 +36,7 @@ from gateway.store.fallbacks import RESERVE_SECONDS
 from gateway.store.held_whole import HeldWhole
 from gateway.store.import_rows import ImportBook
 from gateway.store.job_book import JobBook
+from gateway.store.needs_book import NeedsBook
 from gateway.store.pins import PinBook
 from gateway.store.purge_rows import PurgeBook
 from gateway.store.retention import RetentionBook
@@ -126,10 +127,11 @@ def syncer(gateway: Gateway) -> Syncer:
 
 def sync_parts(gateway: Gateway) -> SyncParts:
     puller, storage = gateway.operator, gateway.storage
+    copies = storage.data_dir.open_copies()
     return SyncParts(
         puller=puller,
         wholes=Wholes(puller, storage.catalog, storage.blobs, gateway.clock.now),
-        charts=ChartReader(puller),
+        charts=ChartReader(puller, NeedsBook(storage.engines, FORM)),
         names=gateway.names,
         catalog=storage.catalog,
         held_whole=HeldWhole(storage.fallbacks.rows, storage.disk.use),
@@ -142,6 +144,7 @@ def sync_parts(gateway: Gateway) -> SyncParts:
         is_offline=partial(is_offline, gateway),
         now=gateway.clock.now,
         sleep=gateway.clock.sleep,
+        copy=None if copies is None else copies.make,
     )
 
 

@@ -7,7 +7,6 @@ from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 import structlog
 from anyio import CapacityLimiter, to_thread
-from cachetools import LRUCache
 
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.outcomes import Missing, Outcome
@@ -18,6 +17,7 @@ from gateway.rules.below import (
     PROBE,
     Way,
     below,
+    hosts_that_count,
     is_just_below,
     names_of,
     synced_names,
@@ -25,6 +25,7 @@ from gateway.rules.below import (
     written_names,
 )
 from gateway.rules.freshness import Standing, standing
+from gateway.rules.match import Matcher
 from gateway.rules.model import RuleSet, SourceName
 from gateway.rules.route import Route, Routing, Wanted, route
 from gateway.sources.helm_indexes import IndexView
@@ -34,7 +35,6 @@ log = structlog.get_logger(__name__)
 
 _MOST_PLACES: Final = 100
 _AT_ONCE: Final = 8
-_HOSTS: Final = 1_000
 _ONE_AT_A_TIME: Final = CapacityLimiter(1)
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Reached:
     mark: HeldMark
 
     def index_at(self, route: Route) -> IndexView | None:
-        return self.indexes.get(route.target.place)
+        return _index_at(self.indexes, route)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,7 @@ class ChartNames:
         self.rules = rules
         self._indexes = indexes
         self._held = held
-        self._hosts_of: RuleSet | None = None
-        self._hosts: LRUCache[str, bool] = LRUCache(_HOSTS)
+        self._hosts: tuple[RuleSet | None, Matcher] = (None, Matcher([]))
 
     async def under(self, prefix: str, host: str = "") -> Sequence[str]:
         """Return the names of the charts that ``<prefix>/*`` reaches; without a prefix, of one segment.
@@ -137,18 +136,13 @@ class ChartNames:
         mark = HeldMark(prefix, above, targets, await compute(_number, held_names, rows))
         return await compute(_reached, routings, places, rows, mark, spoken)
 
-    def host_that_counts(self, rule_set: RuleSet, host: str) -> str:
+    async def host_that_counts(self, rule_set: RuleSet, host: str) -> str:
         """Empty where no rule says anything of that host: then a name leads where it does under none."""
-        if rule_set is not self._hosts_of:
-            self._hosts_of = rule_set
-            self._hosts.clear()
-        counts = self._hosts.get(host)
-        if counts is None:
-            looks = (rule.look.host for rule in rule_set.rules.enabled)
-            counts = self._hosts[host] = any(
-                look is not None and look.match(host) is not None for look in looks
-            )
-        return host if counts else ""
+        known_of, hosts = self._hosts
+        if rule_set is not known_of:
+            hosts = await compute(hosts_that_count, rule_set)
+            self._hosts = (rule_set, hosts)
+        return "" if hosts.first(host, "") is None else host
 
     async def is_as_marked(self, mark: HeldMark) -> bool:
         """Whether the same is held still."""
@@ -206,8 +200,11 @@ class _Places:
         turns = asyncio.Semaphore(_AT_ONCE)
         await asyncio.gather(*(self._ask(new[place], turns) for place in chosen))
 
+    def index_at(self, route: Route) -> IndexView | None:
+        return _index_at(self.indexes, route)
+
     def charts_at(self, route: Route) -> Iterable[str]:
-        view = self.indexes.get(route.target.place)
+        view = self.index_at(route)
         return () if view is None else view.whole.outline.charts
 
     async def _ask(self, route: Route, turns: asyncio.Semaphore) -> None:
@@ -245,7 +242,7 @@ def _reached(
         return any(str(route.target) in held or _is_listed(places, route) for route in routing.routes)
 
     def may_be_there(routing: Routing) -> bool:
-        return not any(route.target.place in places.indexes for route in routing.routes)
+        return not any(places.index_at(route) for route in routing.routes)
 
     sure = {name for name, routing in routings.items() if name in spoken.synced or is_there(routing)}
     told = {name for name in spoken.written & routings.keys() if may_be_there(routings[name])}
@@ -260,8 +257,13 @@ def _reached(
 
 
 def _is_listed(places: _Places, route: Route) -> bool:
-    view = places.indexes.get(route.target.place)
+    view = places.index_at(route)
     return view is not None and bool(view.whole.outline.charts.get(route.target.chart))
+
+
+def _index_at(indexes: Mapping[str, IndexView], route: Route) -> IndexView | None:
+    """What the route may know of it: another rule may lead to the same place by other sources."""
+    return indexes.get(route.target.place) if SourceName.HELM in route.chain else None
 
 
 def _names_below(

@@ -98,14 +98,14 @@ class ClassicRepositories:
         return [(chart, version) for chart, version in found if is_tag(version.replace("+", "_"))]
 
     async def _known(self, asked: FileAsked) -> frozenset[str]:
-        known = self._indexes.charts_at_hand(asked.prefix, asked.host)
+        known = await self._indexes.charts_at_hand(asked.prefix, asked.host)
         if known:
             return known
         try:
             await self._indexes.index(asked.prefix, asked.host)
         except OciError:
             return known
-        return self._indexes.charts_at_hand(asked.prefix, asked.host)
+        return await self._indexes.charts_at_hand(asked.prefix, asked.host)
 
     async def _pulled(self, asked: FileAsked, chart: str, version: str) -> ClassicFile:
         name = f"{asked.prefix}/{chart}" if asked.prefix else chart

@@ -19,6 +19,7 @@ from gateway.oci.manifest import ManifestError, parse_manifest
 from gateway.oci.media_types import OCI_MANIFEST
 from gateway.oci.target import Target
 from gateway.parts import Parts
+from gateway.rules.freshness import counts
 from gateway.rules.model import DigestMismatch, SourceName
 from gateway.rules.route import Route, Routing
 from gateway.store.blobs import read_whole
@@ -116,7 +117,8 @@ class Judge:
         rows = self._reached.held.get(str(route.target), ())
         if not self._parts.asks_nobody(route):
             order = {source.value: place for place, source in enumerate(route.chain)}
-            rows = sorted((row for row in rows if row.source in order), key=lambda row: order[row.source])
+            mine = (row for row in rows if counts(row, route.chain))
+            rows = sorted(mine, key=lambda row: order.get(row.source, len(order)))
         return _Known(
             route=route,
             content=b"" if view is None else view.whole.content,
@@ -189,9 +191,14 @@ def _digest(known: _Known, held: HeldChart | None, item: Item | None, tag: str) 
         return _bare(made) if is_of_held else None
     if held is not None:
         return _bare(held)
-    if item is None or route.policy.digest_mismatch is DigestMismatch.WARN:
+    if item is None or route.policy.digest_mismatch is DigestMismatch.WARN or _may_be_anothers(route):
         return None
     return item.digest
+
+
+def _may_be_anothers(route: Route) -> bool:
+    """Whether a registry is asked before the index's own archive: nobody says that these are the same."""
+    return route.chain[0] is SourceName.REGISTRY and not route.is_registry_guessed
 
 
 def _bare(held: HeldChart | None) -> str | None:
@@ -200,11 +207,17 @@ def _bare(held: HeldChart | None) -> str | None:
 
 
 def _by_tag(rows: Sequence[HeldChart], variant: str) -> dict[str, HeldChart]:
-    """Of several for one version the one from the source that is asked first."""
+    """Of several for one version the one from the source that is asked first.
+
+    Where they are other archives, nobody says which: the clock does, when it is asked for.
+    """
     found: dict[str, HeldChart] = {}
     for row in rows:
         if row.variant == variant:
-            found.setdefault(tag_of(_version_of(row)), row)
+            tag = tag_of(_version_of(row))
+            first = found.setdefault(tag, row)
+            if first.archive != row.archive:
+                found[tag] = replace(first, archive="")
     return found
 
 

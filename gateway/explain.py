@@ -18,7 +18,7 @@ from gateway.oci.location import Location
 from gateway.oci.reference import Reference, Tag, is_tag
 from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl, parse_upstream_url
-from gateway.rules.freshness import Standing, in_force, standing
+from gateway.rules.freshness import Standing, counts, in_force, standing
 from gateway.rules.model import EgressMode, Rule, RuleSet, SourceName
 from gateway.rules.policy_origins import policy_values
 from gateway.rules.registry_names import API
@@ -123,13 +123,13 @@ class Explainer:
         )
 
     def _served_first(self, route: Route, rows: Sequence[TagRow]) -> Sequence[TagRow]:
-        mine = [row for row in rows if self._is_offline or row.source in route.chain]
+        mine = [row for row in rows if self._is_offline or counts(row, route.chain)]
         served = in_force(mine, route.chain, partial(self._is_fresh, route))
         return sorted(rows, key=lambda row: row is not served)
 
     def _held(self, route: Route, row: TagRow) -> HeldTold:
         state = standing(route.policy, row.confirmed_at, self.now(), is_exact=row.is_exact)
-        return HeldTold(row, state, row.source in route.chain)
+        return HeldTold(row, state, counts(row, route.chain))
 
     async def _hidden(self, route: Route, meant: Reference | None, rows: Sequence[TagRow]) -> str | None:
         """What hides the tag, by what is known of its age; a fallback tag is shown where its digest is."""
@@ -142,7 +142,7 @@ class Explainer:
             return None if digest in shown else str(visibility)
         if not visibility.shows(meant.name):
             return visibility.why_hidden(meant.name)
-        is_held = any(row.source in route.chain for row in _named(meant, rows))
+        is_held = any(counts(row, route.chain) for row in _named(meant, rows))
         if is_held or self._is_offline or not visibility.min_age_seconds:
             return None
         known = await self.catalog.find_tag_times(route.target)

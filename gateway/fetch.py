@@ -9,7 +9,7 @@ import structlog
 
 from gateway.oci.digest import Digest
 from gateway.oci.outcomes import Missing, MissingName, UnknownHost, is_deletion
-from gateway.rules.freshness import Standing, in_force, standing
+from gateway.rules.freshness import Standing, counts, in_force, standing
 from gateway.rules.model import Deleted, Drift, SourceName
 from gateway.rules.route import Route
 from gateway.sources.base import Comparable, Found, Source
@@ -65,9 +65,9 @@ class Fetcher:
             raise
 
     async def held(self, route: Route, tag: str, *, of_any_source: bool = False) -> HeldManifest | None:
-        """What is held under this very tag, from a source of the route's chain unless ``of_any_source``."""
+        """What is held under this very tag and counts for the route, or is ``of_any_source``."""
         rows = await self._catalog.find_tags(route.target, route.variant.value, tag)
-        asked = rows if of_any_source else [row for row in rows if row.source in route.chain]
+        asked = rows if of_any_source else [row for row in rows if counts(row, route.chain)]
         row = in_force(asked, route.chain, partial(self._is_fresh, route))
         if row is None:
             return None

@@ -15,7 +15,7 @@ from gateway.oci.manifest import Manifest
 from gateway.oci.outcomes import Outcome, Unavailable, is_deletion
 from gateway.parts import Parts
 from gateway.pulled import Cache, Pulled
-from gateway.rules.freshness import Standing
+from gateway.rules.freshness import Standing, counts
 from gateway.rules.model import Deleted
 from gateway.rules.route import Route
 from gateway.search import Search
@@ -87,13 +87,13 @@ class ManifestPuller:
             raise self._refusals.remember(route, tag, error, Situation.MANIFEST_NOT_KNOWN) from error
 
     def _serves_at_once(self, route: Route, held: HeldManifest) -> bool:
-        """Fresh, from a source that this route would ask."""
-        is_of_chain = held.row.source in route.chain
-        return is_of_chain and self._fetcher.standing(route, held.row) is Standing.FRESH
+        """Fresh, and from a source that this route would ask, or imported."""
+        return counts(held.row, route.chain) and self._fetcher.standing(route, held.row) is Standing.FRESH
 
     def _may_serve_stale(self, route: Route, held: HeldManifest) -> bool:
-        is_of_chain = held.row.source in route.chain
-        return is_of_chain and self._fetcher.standing(route, held.row) is not Standing.EXPIRED
+        return (
+            counts(held.row, route.chain) and self._fetcher.standing(route, held.row) is not Standing.EXPIRED
+        )
 
     async def _held_tag(self, route: Route, tag: str) -> HeldManifest | None:
         """What is held under this very tag; offline from any source, and also under other spellings."""

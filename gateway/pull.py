@@ -70,7 +70,10 @@ class Puller:
 
     async def tags(self, wanted: Wanted) -> Listed:
         """Return the tags upstream has, joined with those held; only the held ones while upstream is away."""
-        return await self._selection.list(self.route(wanted))
+        return await self.tags_at(self.route(wanted))
+
+    async def tags_at(self, routing: Routing) -> Listed:
+        return await self._selection.list(routing)
 
     async def repositories(self, host: str = "") -> list[str]:
         """Return the names clients asked for, as far as they still lead to something held."""
@@ -87,6 +90,10 @@ class Puller:
     async def refreshed_tags(self, route: Route) -> TagList:
         """The tags upstream has at one target: asked, whatever is known."""
         return await self._tag_lists.refreshed(route.as_upstream)
+
+    async def refresh_tags(self, routes: Sequence[Route]) -> None:
+        """The same for many of them, as far as one answer of upstream's tells of many."""
+        await self._tag_lists.refresh_many([route.as_upstream for route in routes])
 
     async def meant(self, route: Route, tag: str) -> str:
         """The version that a channel of the route means by now; of any other tag the tag itself."""

@@ -12,10 +12,12 @@ import structlog
 from anyio import to_thread
 
 from gateway.oci.digest import Digest
+from gateway.oci.target import Target
 from gateway.rule_revisions import InForce, RuleDesk, RulesFileError
 from gateway.rules.model import RuleSet
 from gateway.rules.problems import RulesError
-from gateway.rules.route import Routing, Wanted, route
+from gateway.rules.route import Routing, Wanted, is_open_to_all, route
+from gateway.store import private_targets
 from gateway.store.blobs import StorageFailed
 from gateway.store.rule_book import RuleBook
 
@@ -69,6 +71,7 @@ class Follower:
         self._monotonic = monotonic
         self._refused = 0
         self._refused_at = 0.0
+        self._private_count = -1  # not known
 
     async def run(self) -> None:
         """Look twice a second until cancelled."""
@@ -94,6 +97,18 @@ class Follower:
             await self._take_over(number)
         if number == self._switch.in_force.revision:
             self._switch.tell(None if trouble is None else trouble.message)
+        await self._close_private()
+
+    async def _close_private(self) -> None:
+        """What a bundle brought as private is so at once; what is pulled by credentials is by the rules."""
+        engines, in_force = self._desk.engines, self._switch.in_force
+        if await engines.ask(private_targets.count) == self._private_count:
+            return
+        names = await engines.ask(private_targets.names)
+        new = names - in_force.rule_set.private_targets
+        if any(is_open_to_all(in_force.rule_set, Target.parse(name)) for name in new):
+            self._switch.put(replace(in_force, rule_set=replace(in_force.rule_set, private_targets=names)))
+        self._private_count = len(names)
 
     def _tell_fault(self, reason: str) -> None:
         if reason != self._switch.in_force.trouble:

@@ -136,6 +136,17 @@ class RuleDesk:
         """The file as it is, None where there is none, or it has done its seeding; raise RulesFileError."""
         return None if self._has_seeded() else self.file.read()
 
+    def waiting(self) -> bytes | None:
+        """What the file says where that is new and good: the next server takes it in."""
+        try:
+            content = self.read_file()
+            if content is None or not self._is_new(content):
+                return None
+            self._read(content)
+        except (RulesError, RulesFileError):
+            return None
+        return content
+
     def take_in(self, content: bytes) -> Revision | None:
         """Make a revision of what the file says where it is new and good; raise RulesError."""
         if not self._is_new(content):

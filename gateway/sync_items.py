@@ -1,7 +1,6 @@
 """From what a list means to what is held: each item looked at or pulled, then what charts need, in turns."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -15,15 +14,13 @@ from gateway.oci.errors import OciError, Situation
 from gateway.oci.location import Location
 from gateway.oci.outcomes import is_deletion
 from gateway.oci.reference import parse_reference
-from gateway.oci.repository import Repository
 from gateway.oci.target import Target
 from gateway.pull import Puller
 from gateway.pull_whole import Whole
-from gateway.rules.route import Route, Routing, Wanted
+from gateway.rules.route import Routing, Wanted
 from gateway.store.blobs import StorageFailed
 from gateway.store.catalog import Catalog
 from gateway.store.conditions import Condition, Conditions
-from gateway.store.held_whole import ExactTag, HeldWhole
 from gateway.store.rows import TagRow
 from gateway.sync_names import TagAsker, in_turns
 from gateway.sync_plan import Kind, SyncProgress, Wish, dependency_tag
@@ -58,12 +55,6 @@ class Wholes(Protocol):
     ) -> bool: ...
 
 
-class Charts(Protocol):
-    """Tells what a chart needs, and pulls it for that; see gateway.chart_needs."""
-
-    async def read(self, location: Location) -> ChartNeeds: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Held:
     """Where something is held, if it is; ``is_new``: it came just now, and has so many bytes."""
@@ -76,23 +67,37 @@ class Held:
 
 @dataclass(slots=True)
 class Walked:
-    """What a walk has come to so far."""
+    """What a walk has come to so far; ``absent`` are tags that were a guess, and are not there."""
 
     wishes: dict[Location, Wish] = field(default_factory=dict)
     held: dict[Location, Held] = field(default_factory=dict)
     failures: dict[Location, OciError] = field(default_factory=dict)
+    absent: set[Location] = field(default_factory=set)
     remarks: dict[str, None] = field(default_factory=dict)
     size_bytes: int = 0
+
+    def fail(self, location: Location, error: OciError) -> None:
+        """Of a tag that is a guess nobody said that it is there."""
+        wish = self.wishes[location]
+        if wish.is_guessed and error.situation in _ABSENT:
+            self.absent.add(location)
+            self.remarks[f"{location} is not there: a guess, since {wish.wanted_by} says no tag"] = None
+        else:
+            self.failures.setdefault(location, error)
 
 
 class Walk:
     """Does ``step`` for every item and for all that its charts need; what failed once more at the end."""
 
     def __init__(
-        self, step: Callable[[Location, Wish], Awaitable[Held]], charts: Charts, asker: TagAsker, tell: Tell
+        self,
+        step: Callable[[Location, Wish], Awaitable[Held]],
+        needs: Callable[[Location], Awaitable[ChartNeeds]],
+        asker: TagAsker,
+        tell: Tell,
     ) -> None:
         self._step = step
-        self._charts = charts
+        self._needs = needs
         self._asker = asker
         self._tell = tell
         self._pending: dict[Location, int] = {}  # each with how deep it lies below the list
@@ -131,22 +136,14 @@ class Walk:
             if wish.has_needs:
                 await self._need(location, wish, depth)
         except OciError as error:
-            self._fail(location, wish, error)
+            self.walked.fail(location, error)
         self._done.add(location)
-        self._told(str(location))
-
-    def _fail(self, location: Location, wish: Wish, error: OciError) -> None:
-        """Of a tag that is a guess nobody said that it is there."""
-        if wish.is_guessed and error.situation in _ABSENT:
-            remark = f"{location} is not there: a guess, since {wish.wanted_by} says no tag"
-            self.walked.remarks[remark] = None
-            self.walked.held[location] = Held((), is_new=False)
-        else:
-            self.walked.failures[location] = error
+        failure = self.walked.failures.get(location)
+        self._told(str(location) if failure is None else f"{location}: {failure.message}")
 
     async def _need(self, location: Location, wish: Wish, depth: int) -> None:
         """What cannot be found of it is told at the end: the rest is on its way by then."""
-        needs = await self._charts.read(location)
+        needs = await self._needs(location)
         self.walked.remarks |= dict.fromkeys(f"{location}: {remark}" for remark in needs.remarks)
         if wish.images:
             for image in needs.images:
@@ -192,35 +189,6 @@ class Walk:
     def _told(self, message: str) -> None:
         walked = self.walked
         self._tell(SyncProgress(len(self._done), len(walked.wishes), walked.size_bytes, message))
-
-
-class Ready:
-    """What is held whole and never changes, found all at once: most of a list that was brought before."""
-
-    def __init__(self, puller: Puller, whole: HeldWhole) -> None:
-        self._puller = puller
-        self._whole = whole
-        self._held: dict[Location, Held] = {}
-
-    async def look(self, wishes: Mapping[Location, Wish]) -> None:
-        """At charts that come from one place; whether something new signs them has to be asked."""
-        plain = [location for location, wish in wishes.items() if _is_plain_chart(wish)]
-        routes = await to_thread.run_sync(self._routes, {location.name for location in plain})
-        whole = await self._whole.of(route.target for route in routes.values())
-        self._held = await to_thread.run_sync(_ready, plain, routes, whole)
-
-    def _routes(self, names: Set[Repository]) -> Mapping[Repository, Route]:
-        routes: dict[Repository, Route] = {}
-        for name in names:
-            with suppress(OciError):  # told when its turn comes
-                routing = self._puller.route(Wanted(name))
-                if len(routing.routes) == 1:
-                    routes[name] = routing.first
-        return routes
-
-    def take(self, location: Location, wish: Wish) -> Held | None:
-        """Once: what is looked at again is in doubt."""
-        return self._held.pop(location, None) if _is_plain_chart(wish) else None
 
 
 class Bringer:
@@ -314,23 +282,6 @@ class Bringer:
         """Why nothing is kept just now; empty where it is."""
         troubles = self._conditions.told()
         return next((troubles[one].means for one in _TAKES_NOTHING if one in troubles), "")
-
-
-def _ready(
-    charts: Sequence[Location], routes: Mapping[Repository, Route], whole: Set[ExactTag]
-) -> dict[Location, Held]:
-    ready: dict[Location, Held] = {}
-    for location in charts:
-        route, tag = routes.get(location.name), str(location.reference)
-        if route is not None and any(
-            ExactTag(route.target, route.variant.value, tag, source.value) in whole for source in route.chain
-        ):
-            ready[location] = Held((route.target,), is_new=False)
-    return ready
-
-
-def _is_plain_chart(wish: Wish) -> bool:
-    return wish.kind is Kind.CHART and not wish.signatures
 
 
 def _platforms(wish: Wish) -> frozenset[str]:

@@ -92,7 +92,8 @@ class Keeping:
 
         What a run was told to keep meanwhile stays too.
         """
-        kept = [one for one in await self.kept() if one not in set(going)]
+        gone = {(one.target, one.reference) for one in going}
+        kept = [one for one in await self.kept() if (one.target, one.reference) not in gone]
         signatures = [one for one in kept if await self._signed(one) is not None]
         staying = {(one.target, one.reference) for one in kept} - {
             (one.target, one.reference) for one in signatures

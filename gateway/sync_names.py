@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Final, Protocol, TypeVar
 
 from anyio import to_thread
+from cachetools import LRUCache
 
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.location import Location
@@ -14,11 +16,12 @@ from gateway.oci.reference import Tag
 from gateway.oci.repository import Repository
 from gateway.pull import Puller
 from gateway.rules.patterns import Pattern
-from gateway.rules.route import Wanted
+from gateway.rules.route import Route, Routing, Wanted
 from gateway.rules.sync_lists import SyncEntry, SyncList
 from gateway.sync_plan import Doubts, Kind, Wish, meant_tags, wish_of
 
 AT_ONCE: Final = 8
+_REMEMBERED_TAGS: Final = 100_000  # of all names together
 _ON_THE_LOOP: Final = 200  # tags; more are judged in a thread
 
 T = TypeVar("T")
@@ -61,14 +64,29 @@ class TagAsker:
     def __init__(self, puller: Puller, since: float) -> None:
         self._puller = puller
         self._since = since
+        self._told: LRUCache[str, Sequence[str]] = LRUCache(
+            _REMEMBERED_TAGS, getsizeof=lambda tags: len(tags) + 1
+        )
+
+    async def ask_many(self, names: Iterable[Repository]) -> None:
+        """Ask for as many as can be asked for together; ``tags`` asks for the others."""
+        await self._puller.refresh_tags(await to_thread.run_sync(self._routes, list(names)))
 
     async def tags(self, name: Repository) -> Sequence[str]:
         """Those that a client would be shown; raise OciError, also where only an old list is to be had."""
-        routing = self._puller.route(Wanted(name))
+        told = self._told.get(name.name)
+        if told is None:
+            told = await self._ask(name)
+            if len(told) < _REMEMBERED_TAGS:
+                self._told[name.name] = told
+        return told
+
+    async def _ask(self, name: Repository) -> Sequence[str]:
+        routing = self._anew(name)
         absent = 0
         for route in routing.routes:
             try:
-                listed = await self._puller.refreshed_tags(replace(route, anew_since=self._since))
+                listed = await self._puller.refreshed_tags(route)
             except OciError as error:
                 absent += 1
                 if error.situation is not Situation.NAME_NOT_KNOWN or absent == len(routing.routes):
@@ -77,7 +95,18 @@ class TagAsker:
             if listed.confirmed_at < self._since:
                 message = f"{listed.source} gave no list of {route.target}'s tags: it does not answer"
                 raise OciError(Situation.SOURCES_DOWN, message)
-        return (await self._puller.tags(Wanted(name))).tags
+        return (await self._puller.tags_at(routing)).tags
+
+    def _routes(self, names: Sequence[Repository]) -> Sequence[Route]:
+        routes: list[Route] = []
+        for name in names:
+            with suppress(OciError):  # told when its turn comes
+                routes += self._anew(name).routes
+        return routes
+
+    def _anew(self, name: Repository) -> Routing:
+        routing = self._puller.route(Wanted(name))
+        return replace(routing, routes=[replace(one, anew_since=self._since) for one in routing.routes])
 
 
 class Resolver:
@@ -106,6 +135,7 @@ class Resolver:
     async def _ask_all(self, asked: Sequence[_Asked]) -> None:
         meant = self._meant
         self._asked |= {one.key for one in asked}
+        await self._asker.ask_many({one.name for one in asked})
         for one, error in await twice(asked, self._ask):
             meant.doubts.names.add(one.name.name)
             if one.is_found and error.situation is Situation.NAME_NOT_KNOWN:

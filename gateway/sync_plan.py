@@ -8,10 +8,12 @@ from typing import Final
 from gateway.helm.ranges import newest_tag_in, parse_range
 from gateway.helm.version import Version, parse_version
 from gateway.oci.location import Location
+from gateway.oci.target import Target
 from gateway.rules.sync_lists import Older, SyncEntry, SyncList
 from gateway.rules.visibility import digest_of_fallback_tag
 from gateway.store.retention import Retention
 
+_LONGEST_TOLD: Final = 500  # characters of a failure or remark
 MOST_TOLD: Final = 100  # failures, remarks: a list of thousands may be wrong in one place
 
 
@@ -156,6 +158,11 @@ def key_of(location: Location) -> tuple[str, str]:
     return (location.name.name, str(location.reference))
 
 
+def asker_of(name: str, wanted_by: str) -> str:
+    """Who wants an item, unless that is its own entry, which goes without saying."""
+    return "" if wanted_by == name or "*" in wanted_by else wanted_by
+
+
 def wish_of(entry: SyncEntry, kind: Kind) -> Wish:
     return Wish(
         kind,
@@ -190,6 +197,23 @@ def dependency_tag(wanted: str, tags: Sequence[str]) -> str | None:
     return newest_tag_in(parse_range(wanted), tags)
 
 
+def by_present_names(
+    kept: Sequence[Retention], leading: Mapping[Target, Sequence[str]], meant: Collection[tuple[str, str]]
+) -> Sequence[Retention]:
+    """What is kept, by the names that a list has by now: of one place it may have had others.
+
+    ``leading`` are the names of the list, in order, that lead to each place.
+    """
+
+    def renamed(one: Retention) -> Retention:
+        names = leading.get(one.target, ())
+        fitting = (name for name in (one.name, *names) if (name, one.reference) in meant)
+        other = one.name if one.name in names else next(iter(names), one.name)
+        return replace(one, name=next(fitting, other))
+
+    return [renamed(one) for one in kept]
+
+
 def removals(
     wanted: SyncList, kept: Sequence[Retention], meant: Collection[tuple[str, str]], doubts: Doubts
 ) -> Sequence[Retention]:
@@ -211,6 +235,15 @@ def shortened(texts: Sequence[str]) -> Sequence[str]:
     return texts if more <= 0 else [*texts[:MOST_TOLD], f"and {more} more"]
 
 
+def bounded(report: SyncReport) -> SyncReport:
+    """For a row: not every failure of thousands."""
+    failures = [
+        SyncFailure(one.what[:_LONGEST_TOLD], one.reason[:_LONGEST_TOLD])
+        for one in report.failures[:MOST_TOLD]
+    ]
+    return replace(report, failures=failures, remarks=[one[:_LONGEST_TOLD] for one in report.remarks])
+
+
 def _versions(entry: SyncEntry, tags: Sequence[str]) -> Iterator[tuple[Version, str]]:
     """Build metadata has no precedence, and of equal ones the first in the alphabet is the newest."""
     passes_over = entry.newest is not None and not (entry.visibility.versions or entry.visibility.allow)
@@ -227,6 +260,8 @@ def _version(tag: str) -> Version | None:
 def _may_go(name: str, entries: Sequence[SyncEntry], doubts: Doubts) -> bool:
     """By the entries that its name could be of; what is of none goes as charts' needs do."""
     own = [entry for entry in entries if entry.repository.match(name) is not None]
+    if not own and doubts.entries:  # it may be of those by another name
+        return False
     deciding = own or [entry for entry in entries if asks_needs(entry)] or entries
     is_known = name not in doubts.names and doubts.entries.isdisjoint(one.repository.text for one in own)
     return is_known and all(entry.older is Older.REMOVE for entry in deciding)

@@ -52,7 +52,7 @@ class SyncSchedule:
         await self._sleep(_SETTLED_SECONDS)
         async with asyncio.TaskGroup() as group:
             while True:
-                for wanted in await self.due():
+                for wanted in await self._due():
                     if wanted.name not in self._running:
                         self._running.add(wanted.name)
                         group.create_task(self._in_turn(wanted))
@@ -70,6 +70,13 @@ class SyncSchedule:
             log.warning("sync_not_looked_at", reason=str(error))
             return []
         return [one for one in self._lists() if self._is_due(one, runs.get(one.name))]
+
+    async def _due(self) -> Sequence[SyncList]:
+        try:
+            return await self.due()
+        except Exception:  # whatever it is, the next time it may be over, and others run beside this
+            log.exception("upkeep_failed", job="sync")
+            return []
 
     async def bring(self, wanted: SyncList) -> None:
         """Bring one up to date, unless another process is at it, or was."""

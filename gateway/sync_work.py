@@ -3,43 +3,50 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
 import structlog
+from anyio import to_thread
 
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.location import Location
+from gateway.oci.repository import Repository
+from gateway.oci.target import Target
 from gateway.pull import Puller
 from gateway.purge import Purger
 from gateway.rules.model import SourceName
+from gateway.rules.route import Wanted
 from gateway.rules.sync_lists import SyncList
 from gateway.sources.base import Source
 from gateway.store.blobs import StorageFailed
 from gateway.store.catalog import Catalog
 from gateway.store.conditions import Conditions
 from gateway.store.held_whole import HeldWhole
-from gateway.store.retention import RetentionBook
+from gateway.store.retention import Retention, RetentionBook
 from gateway.store.sync_runs import Ended, RunState, SyncRun, SyncRuns
-from gateway.sync_items import Bringer, Charts, Held, Ready, Tell, Walk, Walked, Wholes
+from gateway.sync_items import Bringer, Held, Tell, Walk, Walked, Wholes
 from gateway.sync_keeping import Keeping
 from gateway.sync_names import Meant, Names, Resolver, TagAsker, twice
 from gateway.sync_plan import (
-    MOST_TOLD,
     SyncFailure,
     SyncItem,
     SyncPlan,
     SyncProgress,
     SyncReport,
     Wish,
+    asker_of,
     asks_needs,
+    bounded,
+    by_present_names,
     doubtful_names,
     key_of,
     shortened,
     written,
 )
+from gateway.sync_ready import Charts, Ready
 from gateway.sync_sizes import Sizes
 
 log = structlog.get_logger(__name__)
@@ -47,7 +54,6 @@ log = structlog.get_logger(__name__)
 SCHEDULE: Final = "schedule"  # the actor of a run that nobody asked for
 JITTER: Final = 0.1  # of several lists, and replicas, not all at once
 SIGN_SECONDS: Final = 5.0
-_LONGEST_TOLD: Final = 500  # characters of a failure or remark
 
 
 class SyncRunning(Exception):
@@ -62,7 +68,10 @@ class Locks(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncParts:
-    """``now`` gives seconds since the epoch; ``puller`` lets through what the rules know, also private."""
+    """``puller`` lets through what the rules know, also private. ``copy`` copies a catalog that is a file.
+
+    ``now`` gives seconds since the epoch.
+    """
 
     puller: Puller
     wholes: Wholes
@@ -79,6 +88,7 @@ class SyncParts:
     is_offline: Callable[[], bool]
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    copy: Callable[[], Awaitable[bool]] | None = None
 
 
 @dataclass(slots=True)
@@ -95,9 +105,8 @@ class _Run:
     def failures(self) -> Sequence[SyncFailure]:
         found = [SyncFailure(what, reason) for what, reason in self.meant.failures.items()]
         for location, error in self.walked.failures.items():
-            by = self.walked.wishes[location].wanted_by
-            is_named = by not in (location.name.name, "") and "*" not in by
-            found.append(SyncFailure(f"{location}{f' (for {by})' if is_named else ''}", error.message))
+            by = asker_of(location.name.name, self.walked.wishes[location].wanted_by)
+            found.append(SyncFailure(f"{location}{f' (for {by})' if by else ''}", error.message))
         return [*found, *([SyncFailure("the rest", self.stopped)] if self.stopped else [])]
 
     @property
@@ -125,19 +134,20 @@ class Syncer:
         run, parts = _Run(wanted, self._parts.now()), self._parts
         asker, bringer = TagAsker(parts.puller, run.began_at), self._bringer(run)
         run.meant = await Resolver(parts.puller, parts.names, asker, _unheard).resolve(wanted)
-        walk = Walk(bringer.look, parts.charts, asker, lambda _told: None)
+        ready = Ready(parts.puller, parts.held_whole, parts.charts)
+
+        async def step(location: Location, wish: Wish) -> Held:
+            return ready.take(location, wish) or await bringer.look(location, wish)
+
+        await ready.look(run.meant.items)
+        walk = Walk(step, ready.needs, asker, lambda _told: None)
         run.walked = await walk.go(run.meant.items)
         sizes = await self._sizes(run)
         keeping = self._keeping(wanted)
-        kept = await keeping.kept()
+        kept = await self._kept(run, keeping)
         self._doubt(run, [one.name for one in kept])
         going = await keeping.going(kept, run.keys, run.meant.doubts)
-        items = [
-            SyncItem(
-                *key_of(location), wish.kind, wish.wanted_by, _is_held(run, location), sizes.get(location)
-            )
-            for location, wish in run.walked.wishes.items()
-        ]
+        items = await to_thread.run_sync(_items, run, sizes)
         removed = [written(one.name, one.reference) for one in going]
         return SyncPlan(wanted.name, items, removed, shortened(run.remarks), run.failures)
 
@@ -198,9 +208,8 @@ class Syncer:
         try:
             report = await self._bring(wanted, heard)
             state = RunState.FAILED if report.is_failure else RunState.DONE
-            text = msgspec.json.encode(_bounded(report)).decode()
+            text = msgspec.json.encode(bounded(report)).decode()
             ended = Ended(wanted.name, state, text, self._next_at(wanted))
-            return report
         finally:
             signs.cancel()
             await asyncio.gather(signs, return_exceptions=True)
@@ -208,12 +217,15 @@ class Syncer:
                 await runs.end(ended)
             except StorageFailed as error:
                 log.warning("sync_not_noted", list=wanted.name, reason=str(error))
+        if self._parts.copy is not None and (report.fetched or report.removed):
+            await self._parts.copy()
+        return report
 
     async def _bring(self, wanted: SyncList, tell: Tell) -> SyncReport:
         parts, run = self._parts, _Run(wanted, self._parts.now())
         keeping, bringer = self._keeping(wanted), self._bringer(run)
         asker = TagAsker(parts.puller, run.began_at)
-        ready, removed = Ready(parts.puller, parts.held_whole), 0
+        ready, removed = Ready(parts.puller, parts.held_whole, parts.charts), 0
 
         async def step(location: Location, wish: Wish) -> Held:
             held = ready.take(location, wish) or await bringer.bring(location, wish, walk.came)
@@ -222,7 +234,7 @@ class Syncer:
                 keeping.keep(signature, await bringer.held_at(signature))
             return held
 
-        walk = Walk(step, parts.charts, asker, tell)
+        walk = Walk(step, ready.needs, asker, tell)
         run.walked = walk.walked
         try:
             async with keeping.marking(parts.sleep):
@@ -236,9 +248,27 @@ class Syncer:
         return self._report(run, removed)
 
     async def _remove(self, run: _Run, keeping: Keeping) -> int:
-        kept = await keeping.kept()
+        kept = await self._kept(run, keeping)
         self._doubt(run, [one.name for one in kept])
         return await keeping.forget(await keeping.going(kept, run.keys, run.meant.doubts))
+
+    async def _kept(self, run: _Run, keeping: Keeping) -> Sequence[Retention]:
+        """By the names that the list has by now."""
+        kept, meant = await keeping.kept(), run.keys
+        if all((one.name, one.reference) in meant for one in kept):
+            return kept
+        leading = await to_thread.run_sync(self._leading, run)
+        return await to_thread.run_sync(by_present_names, kept, leading, meant)
+
+    def _leading(self, run: _Run) -> Mapping[Target, Sequence[str]]:
+        """The names of the list that lead to each place."""
+        found: dict[Target, list[str]] = {}
+        needed = {location.name.name for location in run.walked.wishes}
+        for name in sorted(needed.union(run.meant.names, run.meant.doubts.names)):
+            with suppress(OciError):  # it leads nowhere by now
+                for route in self._parts.puller.route(Wanted(Repository.parse_with_port(name))).routes:
+                    found.setdefault(route.target, []).append(name)
+        return found
 
     def _doubt(self, run: _Run, kept_names: Sequence[str]) -> None:
         """What is gone from upstream's lists altogether is no reason to forget all of it."""
@@ -260,7 +290,7 @@ class Syncer:
 
         absent = [one for one in run.walked.wishes if not _is_held(run, one)]
         for location, error in await twice(absent, ask):
-            run.walked.failures.setdefault(location, error)
+            run.walked.fail(location, error)
         return sizes
 
     def _bringer(self, run: _Run) -> Bringer:
@@ -297,6 +327,16 @@ def _is_held(run: _Run, location: Location) -> bool:
     return held is not None and bool(held.targets)
 
 
+def _items(run: _Run, sizes: Mapping[Location, int | None]) -> Sequence[SyncItem]:
+    """By name; of each the newest first."""
+    wishes = sorted(run.walked.wishes.items(), key=lambda one: one[0].name.name)
+    return [
+        SyncItem(*key_of(location), wish.kind, wish.wanted_by, _is_held(run, location), sizes.get(location))
+        for location, wish in wishes
+        if location not in run.walked.absent
+    ]
+
+
 def _naming(tell: Tell) -> Callable[[str], None]:
     return lambda name: tell(SyncProgress(0, 0, 0, f"asking for the tags of {name}"))
 
@@ -307,12 +347,3 @@ def _unheard(_name: str) -> None:
 
 def _far(far: SyncProgress) -> str:
     return f"{far.done} of {far.total}, {far.size_bytes / 1e6:.1f} MB"
-
-
-def _bounded(report: SyncReport) -> SyncReport:
-    """For a row: not every failure of thousands."""
-    failures = [
-        SyncFailure(one.what[:_LONGEST_TOLD], one.reason[:_LONGEST_TOLD])
-        for one in report.failures[:MOST_TOLD]
-    ]
-    return replace(report, failures=failures, remarks=[one[:_LONGEST_TOLD] for one in report.remarks])

@@ -21,14 +21,15 @@ from gateway.pulled import Cache, Listed
 from gateway.rules.freshness import Standing, in_force, standing
 from gateway.rules.model import SourceName
 from gateway.rules.route import Route
-from gateway.sources.base import Source, Versions
+from gateway.sources.base import ManyTold, Source, Versions
 from gateway.store.blobs import StorageFailed
-from gateway.store.rows import TagList
+from gateway.store.rows import NewTagList, TagList
 from gateway.waiting import Pauses, Refusals
 
 log = structlog.get_logger(__name__)
 
 _REMEMBERED_NAMES: Final = 500_000  # of all lists together
+_AT_ONCE: Final = 100  # lists kept in one transaction
 
 
 class TagLists:
@@ -77,11 +78,28 @@ class TagLists:
         if self._asks_nobody(route):
             message = f"offline: nobody is asked for the tags of {route.name}"
             raise OciError(Situation.NOT_HELD_OFFLINE, message)
+        known = self._remembered(route)
+        if known is not None:
+            return known
         try:
             async with self._deadlines.patience(f"the tags of {route.name}"):
                 return await asyncio.shield(self._launch(route))
         except Outcome as error:
             raise self._refusals.remember(route, "", error, Situation.NAME_NOT_KNOWN) from error
+
+    async def refresh_many(self, routes: Sequence[Route]) -> None:
+        """Ask for the lists of many that one answer of upstream's tells; the others stay as they are."""
+        by_source: dict[Source, list[Route]] = {}
+        for route in routes:
+            first = next(iter(self._fetcher.chain(route)), None)
+            if first is not None and not self._asks_nobody(route) and self._remembered(route) is None:
+                by_source.setdefault(first, []).append(route)
+        for source, some in by_source.items():
+            if isinstance(source, ManyTold):
+                told = zip(some, await source.versions_of_many(some), strict=True)
+                answers = [(route, versions) for route, versions in told if versions is not None]
+                for batch in (answers[at : at + _AT_ONCE] for at in range(0, len(answers), _AT_ONCE)):
+                    await self._keep(source, batch)
 
     async def held(self, route: Route) -> Sequence[str]:
         """What a list would show if nobody was asked."""
@@ -127,14 +145,22 @@ class TagLists:
 
     async def _known(self, route: Route) -> TagList | None:
         """What was listed before, by a source that this route asks; while it is fresh, from memory."""
-        key = (*route.cache_key, self._generation())
-        remembered = self._memory.get(key)
-        if remembered is not None and remembered.source in route.chain and self._is_fresh(route, remembered):
+        remembered, generation = self._remembered(route), self._generation()
+        if remembered is not None:
             return remembered
         known = await self._known_to_all(route)
-        if known is not None and len(known.names) < _REMEMBERED_NAMES:
-            self._memory[key] = known
+        if known is not None:
+            self._remember(route, known, generation)
         return known
+
+    def _remembered(self, route: Route) -> TagList | None:
+        known = self._memory.get((*route.cache_key, self._generation()))
+        is_his = known is not None and known.source in route.chain and self._is_fresh(route, known)
+        return known if is_his else None
+
+    def _remember(self, route: Route, known: TagList, generation: int) -> None:
+        if len(known.names) < _REMEMBERED_NAMES:
+            self._memory[(*route.cache_key, generation)] = known
 
     async def _known_to_all(self, route: Route) -> TagList | None:
         lists = await self._catalog.find_tag_list(route.target, route.variant.value)
@@ -168,10 +194,16 @@ class TagLists:
         is_first = versions.failure is not None and await self._known(route) is None
         if versions.failure is not None and not is_first:
             raise versions.failure
-        listed, created = await to_thread.run_sync(_read, source.name.value, versions)
-        await self._catalog.keep_tag_list(route.target, route.variant.value, listed, created)
-        self._memory.pop((*route.cache_key, self._generation()), None)  # it may be fresh, and not the newest
+        (listed,) = await self._keep(source, [(route, versions)])
         return listed
+
+    async def _keep(self, source: Source, told: Sequence[tuple[Route, Versions]]) -> Sequence[TagList]:
+        generation = self._generation()
+        lists = await to_thread.run_sync(_read, source.name.value, told)
+        await self._catalog.keep_tag_lists(lists)
+        for (route, _), one in zip(told, lists, strict=True):
+            self._remember(route, one.listed, generation)  # what was known may be fresh, and not the newest
+        return [one.listed for one in lists]
 
 
 def listed_tag(source: str, version: str) -> str:
@@ -185,9 +217,14 @@ def created_times(source: str, versions: Versions) -> Mapping[str, float]:
     return {listed_tag(source, version): seconds for version, seconds in plain_last}
 
 
-def _read(source: str, versions: Versions) -> tuple[TagList, Mapping[str, float]]:
-    names = _tags(listed_tag(source, version) for version in versions.names)
-    return TagList(source, tuple(names), versions.confirmed_at), created_times(source, versions)
+def _read(source: str, told: Sequence[tuple[Route, Versions]]) -> Sequence[NewTagList]:
+    lists = []
+    for route, versions in told:
+        names = _tags(listed_tag(source, version) for version in versions.names)
+        listed = TagList(source, tuple(names), versions.confirmed_at)
+        created = created_times(source, versions)
+        lists.append(NewTagList(route.target, route.variant.value, listed, created))
+    return lists
 
 
 def _offline(route: Route, held: set[str]) -> Listed:

@@ -100,9 +100,12 @@ class Refusals:
     def remember(self, route: Route, reference: str, outcome: Outcome, absent: Situation) -> OciError:
         """Translate an outcome; ``absent`` is what a plain Missing means here."""
         error = refusal(outcome, absent)
-        if isinstance(outcome, Missing):
-            span = Span(self._now(), route.policy.missing_for_seconds)
-            self._remembered.put(route, (replace(error), span), reference)
+        return self.keep(route, reference, error) if isinstance(outcome, Missing) else error
+
+    def keep(self, route: Route, reference: str, error: OciError) -> OciError:
+        """Remember what was definite, and return it."""
+        span = Span(self._now(), route.policy.missing_for_seconds)
+        self._remembered.put(route, (replace(error), span), reference)
         return error
 
 

@@ -13,7 +13,7 @@ from gateway.oci.repository import Repository
 from gateway.oci.target import Target
 from gateway.pull import Puller
 from gateway.pull_whole import Whole, WholePuller, parts_of
-from gateway.rules.freshness import Standing, in_force, standing
+from gateway.rules.freshness import Standing, counts, in_force, standing
 from gateway.rules.route import Route, Wanted
 from gateway.store.blobs import BlobStore
 from gateway.store.catalog import Catalog
@@ -141,7 +141,7 @@ class Wholes:
         if isinstance(reference, Digest):
             return await self._catalog.find_manifest(route.target, reference)
         rows = await self._catalog.find_tags(route.target, route.variant.value, reference.name)
-        asked = [row for row in rows if row.source in route.chain]
+        asked = [row for row in rows if counts(row, route.chain)]
         row = in_force(asked, route.chain, partial(self._is_fresh, route))
         return None if row is None else await self._catalog.find_manifest(route.target, row.digest)
 

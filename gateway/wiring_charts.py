@@ -69,13 +69,16 @@ def helmfile(ground: Ground) -> Wired:
     lines = ["repositories:"] if ground.prefixes else ["repositories: []"]
     for slug, prefix in _named(ground.prefixes):
         lines += [
-            f"  - name: {slug}",
+            f"  - name: {json.dumps(slug)}",
             f"    url: {json.dumps(f'{ground.authority}/{prefix.name}')}",
             "    oci: true",
         ]
         lines += ["    plainHttp: true"] if ground.is_plain else []
         lines += [f"    caFile: {CA_FILE}"] if ground.ca_files else []
-        lines += [f"  - name: {slug}-classic", f"    url: {json.dumps(ground.classic_url(prefix))}"]
+        lines += [
+            f"  - name: {json.dumps(f'{slug}-classic')}",
+            f"    url: {json.dumps(ground.classic_url(prefix))}",
+        ]
         lines += [f"    caFile: {CA_FILE}"] if ground.ca_files else []
     files = (WiredFile("helmfile-repositories.yaml", "\n".join((*lines, ""))), *ground.ca_files)
     return Wired(
@@ -156,7 +159,7 @@ def _source(kind: str, name: str, ground: Ground, about: Iterable[str]) -> str:
     ca = ["certSecretRef:", f"  name: {_CA_SECRET}"] if ground.ca_files else []
     spec = "".join(f"  {line}\n" for line in chain(["interval: 10m"], about, ca))
     return (
-        f"apiVersion: source.toolkit.fluxcd.io/v1\nkind: {kind}\nmetadata:\n  name: {name}\n"
+        f"apiVersion: source.toolkit.fluxcd.io/v1\nkind: {kind}\nmetadata:\n  name: {json.dumps(name)}\n"
         f"  namespace: flux-system\nspec:\n{spec}"
     )
 

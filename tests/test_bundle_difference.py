@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import msgspec
+
 from gateway.bundle import BundledManifest, BundledTag, BundledTarget, Contents
 from gateway.bundle_difference import Difference, difference
 from gateway.bundle_selection import Selected
@@ -90,6 +92,15 @@ def test_a_bundle_after_two_leaves_out_what_either_has() -> None:
     second = contents(difference(selected({"1": "one", "2": "two"}), [first]))
     made = difference(selected({"1": "one", "2": "two", "3": "three"}), [first, second])
     assert here(made) == digests("three", "layer of three")
+
+
+def test_that_a_tag_stays_there_is_new_though_the_tag_is_known() -> None:
+    earlier = selected({"1": "one"})
+    (target,) = earlier.targets
+    now = replace(earlier, targets=[msgspec.structs.replace(target, homes={"app": ["1"]})])
+    made = difference(now, [whole(earlier)])
+    assert [(one.tags, one.homes) for one in made.targets] == [([], {"app": ["1"]})]
+    assert difference(now, [whole(earlier), contents(made)]).targets == []
 
 
 def test_what_another_target_had_is_named_for_this_one_and_left_out() -> None:

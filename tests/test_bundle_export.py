@@ -95,13 +95,20 @@ async def test_a_reference_that_is_not_held_is_named(house: ExportHouse) -> None
         await house.of(f"{DEMO}:9")
 
 
+async def test_what_is_not_held_is_left_out_where_that_is_allowed(house: ExportHouse) -> None:
+    await pull_whole(house.at, DEMO, "1.0.0")
+    selected = await house.of(f"{DEMO}:9", f"{DEMO}:1.0.0", skips="yes")
+    assert list(selected.references) == [f"{DEMO}:1.0.0"]
+    assert [str(one) for one in selected.skipped] == [f"{DEMO}:9: is not held"]
+
+
 async def test_a_list_brings_what_it_keeps(house: ExportHouse) -> None:
     for tag in ("1.0.0", "2.0.0"):
         await pull_whole(house.at, DEMO, tag)
     await house.retain("mine", DEMO, ["2.0.0"])
     selected = await house.selector.of_list("mine")
     assert list(selected.references) == [f"{DEMO}:2.0.0"]
-    with pytest.raises(OciError, match="the list 'other' has brought nothing yet"):
+    with pytest.raises(OciError, match="no list called 'other' has brought anything"):
         await house.selector.of_list("other")
 
 
@@ -190,7 +197,7 @@ async def test_a_difference_has_what_is_new(house: ExportHouse, tmp_path: Path) 
     earlier = read_earlier(io.BytesIO(first.content))
     second = await house.made(await house.selector.all(), earlier)
     assert second.exported.since == str(earlier.index)
-    assert (second.exported.tags, second.exported.left_out) == (1, 1)  # the config is the same
+    assert (second.exported.tags, second.exported.left_out) == (1, 3)  # 1.0.0 with its config, and its layer
     async with import_house(tmp_path / "there") as there:
         await there.take(first.content)
         report = await there.take(second.content)

@@ -319,7 +319,7 @@ class _Halting(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         if self.tell() >= self._at:
             self.has_come.set()
-            self.goes_on.wait()
+            self.goes_on.wait(30)
         return super().read(size)
 
 
@@ -330,7 +330,7 @@ async def test_an_import_that_nobody_wants_any_more_stops_and_can_be_gone_on_fro
     content = Bundle().add(APP, {"1": chart("app", "1", large)}).tar()
     stream = _Halting(content, 5 << 20)
     running = asyncio.create_task(sqlite_house.importer.import_(stream, TAKEN))
-    await asyncio.to_thread(stream.has_come.wait)
+    assert await asyncio.to_thread(stream.has_come.wait, 30)
     running.cancel()
     asyncio.get_running_loop().call_later(0, stream.goes_on.set)
     with pytest.raises(asyncio.CancelledError):

@@ -138,3 +138,18 @@ async def test_rules_are_not_applied_where_they_are_edited_in_the_file_alone(tmp
         report = await house.take(bundle.tar(), WITH_RULES)
     assert report.rules is not None
     assert "RULES_EDITED_IN" in (report.rules.failure or "")
+
+
+async def test_rules_hold_also_over_a_file_that_no_server_has_taken_in_yet(sqlite_house: ImportHouse) -> None:
+    bundle = app("1.0.0")
+    bundle.rules = RULES
+    sqlite_house.desk.file.path.write_bytes(b"version: 1\ndefaults: {fresh_for: 1h}\n")
+    looked = (await sqlite_house.take(bundle.tar(), TAKEN)).rules
+    assert looked is not None
+    assert "-defaults: {fresh_for: 1h}" in looked.difference
+    assert sqlite_house.desk.newest_number() == 1
+    assert await sqlite_house.take(bundle.tar(), WITH_RULES)
+    assert sqlite_house.desk.start().revision == 3
+    made = sqlite_house.desk.find(3)
+    assert made is not None
+    assert made.content == RULES

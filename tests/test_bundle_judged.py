@@ -98,8 +98,8 @@ async def test_json_that_is_not_what_it_must_be_is_refused(
         ({"tag": "../x"}, "is no tag"),
         ({"tag": "a" * 129}, "is no tag"),
         ({"source": "evil"}, "is no source"),
-        ({"variant": "x" * 256}, "is no version or variant"),
-        ({"version": "1\n2"}, "is no version or variant"),
+        ({"variant": "x" * 256}, "is no version, variant or name"),
+        ({"version": "1\n2"}, "is no version, variant or name"),
         ({"upstream_digest": "md5:1"}, "is no digest"),
         ({"kept_at": 1e308, "confirmed_at": -1e308}, ""),
     ],
@@ -127,6 +127,17 @@ async def test_names_and_targets_that_are_none_are_refused(sqlite_house: ImportH
     bundle = app("1.0.0")
     twice = [bundle.targets[0], bundle.targets[0]]
     assert "is there twice" in "\n".join(await sqlite_house.refused(with_contents(bundle, targets=twice)))
+
+
+@pytest.mark.parametrize(
+    ("homes", "told"), [({"a\n": ["1"]}, "is no version, variant or name"), ({"a": ["../x"]}, "is no tag")]
+)
+async def test_tags_that_stay_under_names_that_are_none_are_refused(
+    sqlite_house: ImportHouse, homes: Mapping[str, list[str]], told: str
+) -> None:
+    bundle = app("1.0.0")
+    bundle.targets = [msgspec.structs.replace(bundle.targets[0], homes=homes)]
+    assert told in "\n".join(await sqlite_house.refused(with_contents(bundle)))
 
 
 async def test_what_is_listed_otherwise_than_it_is_is_refused(sqlite_house: ImportHouse) -> None:

@@ -8,17 +8,20 @@ from pathlib import Path
 import pytest
 
 from gateway.chart_needs import (
+    FORM,
     ChartNeeds,
     ChartReader,
     DependencyNeed,
     ImageNeed,
-    read_needs,
+    needs_of,
+    read_chart,
     repository_named,
 )
 from gateway.oci.errors import ErrorCode, OciError
 from gateway.oci.location import parse_location
 from gateway.rules.load import load_rules
 from gateway.rules.model import RuleSet
+from gateway.store.needs_book import NeedsBook
 from tests.composed import HOST, Composed, composed, upstream
 from tests.fakes.charts import make_chart, repository_of
 from tests.fakes.helm_repo import HelmRepo
@@ -47,7 +50,7 @@ def needs(
     dependencies: Sequence[Mapping[str, object]], files: Mapping[str, bytes] | None = None, rules: str = RULES
 ) -> ChartNeeds:
     archive = make_chart("app", "1.0.0", files or {}, dependencies=list(dependencies))
-    return read_needs(BytesIO(archive), load_rules(rules))
+    return needs_of(read_chart(BytesIO(archive)), load_rules(rules))
 
 
 def dependency(needed: ChartNeeds) -> tuple[str, str, bool]:
@@ -92,7 +95,7 @@ def test_old_charts_have_them_in_another_file() -> None:
         "requirements.lock": b"dependencies: [{name: redis, version: 1.7.0, repository: 'https://h.test'}]",
     }
     archive = make_chart("app", "1.0.0", files, apiVersion="v1")
-    assert dependency(read_needs(BytesIO(archive), RuleSet())) == ("h.test/redis", "1.7.0", True)
+    assert dependency(needs_of(read_chart(BytesIO(archive)), RuleSet())) == ("h.test/redis", "1.7.0", True)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +162,31 @@ async def test_a_chart_is_pulled_and_read_once_it_is_held_nobody_is_asked(tmp_pa
             assert len(repo.requests) == asked
 
 
+async def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
+    with HelmRepo(repository_of(make_chart("app", "1.0.0", dependencies=[REDIS]))) as repo:
+        async with composed(tmp_path, "upstreams:\n" + upstream(repo.origin)) as at:
+            await read(at, "app:1.0.0")
+            location = parse_location(f"{HOST}/app:1.0.0", ())
+            (row,) = [one.row for one in await at.gateway.storage.catalog.held()]
+            book = NeedsBook(at.gateway.storage.engines, FORM)
+            (text,) = (await book.of([row.digest])).values()
+            await book.keep(row.digest, text.replace("redis", "valkey"))
+            assert dependency(await read(at, "app:1.0.0"))[0].endswith("/valkey")
+            reader = ChartReader(at.gateway.puller, book)
+            known = await reader.known({location: row.digest})
+            assert dependency(reader.told(location, known[location]))[0].endswith("/valkey")
+
+
+def test_names_follow_the_rules_in_force_whatever_they_were_when_it_was_read() -> None:
+    plain = {**REDIS, "repository": "http://charts.example.test"}
+    chart = read_chart(BytesIO(make_chart("app", "1.0.0", dependencies=[plain])))
+    assert needs_of(chart, RuleSet()).dependencies == ()
+    assert dependency(needs_of(chart, load_rules(RULES)))[0] == "plain/redis"
+
+
 async def read(at: Composed, reference: str) -> ChartNeeds:
-    return await ChartReader(at.gateway.puller).read(parse_location(f"{HOST}/{reference}", ()))
+    book = NeedsBook(at.gateway.storage.engines, FORM)
+    return await ChartReader(at.gateway.puller, book).read(parse_location(f"{HOST}/{reference}", ()))
 
 
 async def test_what_is_no_chart_or_not_there_is_an_error(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from gateway.sync_plan import (
     SyncItem,
     SyncPlan,
     Wish,
+    by_present_names,
     dependency_tag,
     doubtful_names,
     key_of,
@@ -134,13 +135,25 @@ def test_it_stays_while_another_entry_that_it_could_be_of_keeps_it() -> None:
 
 def test_it_stays_where_its_name_or_entry_is_in_doubt() -> None:
     assert going(REMOVING, doubts=Doubts(names={"argo/argo-cd"})) == [IMAGE]
-    assert going(REMOVING, doubts=Doubts(entries={"argo/argo-cd"})) == [IMAGE]
+
+
+def test_what_is_of_no_entry_stays_where_an_entry_is_in_doubt() -> None:
+    assert going(REMOVING, doubts=Doubts(entries={"argo/argo-cd"})) == []
 
 
 def test_images_go_as_the_entries_say_whose_charts_named_them() -> None:
     with_images = replace(REMOVING, images=True)
     assert IMAGE in going(with_images, entry("other/chart"))
     assert IMAGE not in going(with_images, entry("other/chart", images=True))
+
+
+def test_what_is_kept_is_known_by_the_names_that_the_list_has_by_now() -> None:
+    leading = {TARGET: ["a/new", "b/newest"]}
+    meant = {("b/newest", "2.0.0")}
+    kept = by_present_names([OLD, NEW, IMAGE], leading, meant)
+    assert [one.name for one in kept] == ["a/new", "b/newest", IMAGE.name]
+    kept = by_present_names([OLD, NEW], {TARGET: ["a/new", "argo/argo-cd"]}, {("argo/argo-cd", "1.0.0")})
+    assert kept == [OLD, NEW]
 
 
 def test_nothing_goes_where_it_is_not_known_what_charts_need() -> None:

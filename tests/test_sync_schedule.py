@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,6 +162,27 @@ async def test_what_came_of_it_is_told(at: House, upstreams: World) -> None:
     run = await at.runs.find("base")
     assert run is not None
     assert (run.state, run.actor) == (RunState.FAILED, SCHEDULE)
+
+
+async def test_a_look_that_fails_is_told_and_the_next_one_comes(at: House) -> None:
+    looked = asyncio.Event()
+
+    def lists() -> Sequence[SyncList]:
+        if not logs:
+            raise RuntimeError("a test")
+        looked.set()
+        return []
+
+    async def sleep(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    schedule = SyncSchedule(lists, Syncer(at.mirror.parts), at.runs, lambda: True, at.clock, sleep=sleep)
+    with capture_logs() as logs:
+        running = asyncio.create_task(schedule.run())
+        await asyncio.wait_for(looked.wait(), 30)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert [(one["event"], one["job"]) for one in logs] == [("upkeep_failed", "sync")]
 
 
 @asynccontextmanager

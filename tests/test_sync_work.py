@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.caretaker import pin_desk
+from gateway.caretaker import pin_desk, selector
 from gateway.oci.errors import OciError, Situation
 from gateway.oci.location import parse_location
+from gateway.store.backups import CopyPlaces
 from gateway.store.conditions import Condition
 from gateway.store.sync_runs import RunState
 from gateway.sync_plan import Kind
@@ -52,6 +53,14 @@ async def test_what_is_meant_is_held_afterwards_and_kept(newest_two: Mirror) -> 
     assert '"fetched":2' in run.report
 
 
+async def test_the_catalog_is_copied_after_a_run_that_changed_something(newest_two: Mirror) -> None:
+    copy = CopyPlaces(newest_two.at.data_dir.catalog).newest
+    await newest_two.run()
+    first = copy.stat()
+    await newest_two.run()
+    assert copy.stat() == first
+
+
 async def test_of_what_is_held_upstream_is_asked_for_nothing_but_its_index(
     newest_two: Mirror, upstreams: World
 ) -> None:
@@ -92,6 +101,27 @@ async def test_what_is_pinned_or_kept_by_others_is_never_removed(
     assert (await newest_two.run()).failed == 0
     assert f"{DEMO}:1.1.0" in await newest_two.held()
     assert await newest_two.kept() == {f"{DEMO}:2.0.0", f"{DEMO}:3.0.0"}
+
+
+async def test_what_a_list_calls_by_another_name_by_now_stays(tmp_path: Path, upstreams: World) -> None:
+    def rules(name: str) -> str:
+        entry = f"    charts:\n      - {{repository: {name}, newest: 2, older: remove}}\n"
+        return upstreams.rules(f"{entry}rules: [{{repository: 'short/*', rewrite: {HOST}/$1}}]\n")
+
+    held = {f"{DEMO}:1.1.0", f"{DEMO}:2.0.0"}
+    async with mirror(tmp_path / "data", rules(DEMO)) as made:
+        await made.run()
+    async with mirror(tmp_path / "data", rules("short/demo")) as made:
+        assert (await made.plan()).removals == []
+        assert ((report := await made.run()).held, report.removed) == (2, 0)
+        upstreams.repo.go_down()
+        assert (await made.run()).removed == 0
+        assert await made.held() >= held
+    upstreams.repo.come_up()
+    upstreams.publish(*CHARTS, make_chart("demo", "3.0.0"))
+    async with mirror(tmp_path / "data", rules("short/demo")) as made:
+        assert (await made.plan()).removals == ["short/demo:1.1.0"]
+        assert (await made.run()).removed == 1
 
 
 async def test_a_list_that_came_empty_removes_nothing(newest_two: Mirror, upstreams: World) -> None:
@@ -227,6 +257,22 @@ async def test_a_moving_tag_is_asked_for_again_and_followed(tmp_path: Path, upst
         assert await made.held() == {f"{IMAGE}:latest"}
 
 
+async def test_what_is_dropped_because_upstream_deleted_it_is_not_missed(
+    tmp_path: Path, upstreams: World
+) -> None:
+    for tag in ("v1", "v2"):
+        OCI.image(100, seed=tag).push_to(upstreams.registry, "team/app", tag)
+    rules = upstreams.rules(f"    images:\n      - {{repository: {IMAGE}, tags: [v*]}}\n")
+    rules = rules.replace("fresh_for: 1h", "fresh_for: 0s, deleted: drop")
+    async with mirror(tmp_path / "data", rules) as made:
+        await made.run()
+        upstreams.registry.delete_tag("team/app", "v1")
+        assert (await made.at.manifest(IMAGE, "v1")).status_code == 404
+        assert (await made.run()).failed == 0
+        assert await made.kept() == {f"{IMAGE}:v2"}
+        assert [*(await selector(made.gateway).of_list("base")).references] == [f"{IMAGE}:v2"]
+
+
 async def test_images_come_for_the_platforms_that_are_wanted(tmp_path: Path, upstreams: World) -> None:
     index = OCI.image_index(1000)
     index.push_to(upstreams.registry, "team/app", "v1")
@@ -313,6 +359,20 @@ async def test_an_image_that_a_chart_names_and_nobody_has_is_named(tmp_path: Pat
         (failure,) = report.failures
         assert failure.what.startswith(f"{IMAGE}:v1 (for {DEMO}:1.0.0")
         assert report.fetched == 1
+
+
+async def test_an_image_whose_tag_was_a_guess_is_no_failure(tmp_path: Path, upstreams: World) -> None:
+    values = f"image: {{repository: {IMAGE}, tag: ''}}\n".encode()
+    template = b'{{ default (printf "v%s" .Chart.AppVersion) .Values.x }}'
+    files = {"values.yaml": values, "templates/a.yaml": template}
+    upstreams.publish(make_chart("demo", "1.0.0", files, appVersion="9"))
+    async with mirror(tmp_path / "data", upstreams.rules(f"{DEMO_ENTRY}        images: true\n")) as made:
+        plan = await made.plan()
+        assert ([item.location for item in plan.items], plan.failures) == ([f"{DEMO}:1.0.0"], [])
+        report = await made.run()
+        assert (report.held, report.failed) == (1, 0)
+        for told in (plan, report):
+            assert told.remarks[0].startswith(f"{IMAGE}:v9 is not there: a guess")
 
 
 async def test_where_nothing_is_kept_any_more_the_run_ends_and_says_so(

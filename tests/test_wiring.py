@@ -216,6 +216,17 @@ def test_helmfile_has_repositories_of_each_kind() -> None:
     assert len(read["repositories"]) == 2 * len(PREFIXES)
 
 
+@pytest.mark.parametrize("word", ["on", "null", "1e3", "0x1f", "12", "y"])
+def test_a_prefix_that_yaml_would_take_for_no_text_stays_a_name(word: str) -> None:
+    rules = f"version: 1\nrules:\n  - {{repository: '{word}/*', rewrite: charts.jetstack.io/$1}}\n"
+    (helmfile,) = documents(files("helmfile", rules=rules)["helmfile-repositories.yaml"])
+    assert isinstance(helmfile["repositories"], list)
+    named = [one["name"] for one in helmfile["repositories"] if isinstance(one, dict)]
+    assert named[:2] == [word, f"{word}-classic"]
+    sources = documents(files("flux", rules=rules)["flux-sources.yaml"])
+    assert [members(one, "metadata")["name"] for one in sources][:2] == [word, f"{word}-classic"]
+
+
 def test_renovate_asks_us_for_images_and_for_the_repositories_behind_prefixes() -> None:
     read = json.loads(files("renovate")["renovate.json"])
     assert read["registryAliases"] == {host: f"gw.example:9000/{host}" for host in REGISTRIES}

@@ -73,8 +73,17 @@ _VERBS = (
     *("sync_plan", "sync_work", "sync_schedule", "sync_desk", "chart_needs", "chart_names"),
     *("bundle_export", "bundle_import", "bundle_tar", "bundle_volumes", "bundle_signing", "bundle_desk"),
     *("bundle_staging", "bundle_checks", "bundle_selection", "wiring"),
-    *("classic", "classic_archives", "classic_held"),
-    *("wired", "wiring_charts", "wiring_images", "sync_names", "sync_items", "sync_keeping", "sync_sizes"),
+    *("classic", "classic_archives", "classic_held", "classic_listing"),
+    *(
+        "wired",
+        "wiring_charts",
+        "wiring_images",
+        "sync_names",
+        "sync_items",
+        "sync_keeping",
+        "sync_sizes",
+        "sync_ready",
+    ),
     *("wholes", "bundle_judged", "bundle_opening", "bundle_rules", "bundle_walk", "bundle_difference"),
 )
 _ROOM_OF_MODULE: Mapping[str, str] = {

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from gateway.caretaker import exporter, selector
 from gateway.cli.options import as_json, as_size, open_gateway, with_settings
 from gateway.oci.location import Location, parse_location
 from gateway.pull_whole import parse_list
+from gateway.rules.spelling import counted
 from gateway.settings import Settings
 from gateway.store.disk import sync_folder
 
@@ -69,7 +70,12 @@ def _volume_size(context: click.Context, option: click.Parameter, text: str | No
 )
 @click.option("--sync", metavar="NAME", help="what the list of this name in the rules has brought")
 @click.option(
-    "-o", "--output", "out", metavar="FILE", required=True, help="the bundle, compressed if it ends in .zst"
+    "-o",
+    "--output",
+    "out",
+    metavar="FILE",
+    required=True,
+    help="the bundle, compressed if it ends in .zst; - is standard output",
 )
 @click.option(
     "--since",
@@ -111,12 +117,16 @@ def command(  # noqa: PLR0917 (click hands over one argument for each option)
 ) -> None:
     """Write a bundle of what is held: everything, a list, or what each REF leads to, down to the last layer.
 
-    What was asked for and is not whole is fetched first. A bundle of the same name is replaced.
+    Layers that were evicted are fetched again first. A bundle of the same name is replaced.
     """
     if sum(map(bool, (references, list_file, sync))) > 1:
         raise click.UsageError("expected references, --list or --sync, and not several of them")
     if out == _STDOUT and (volume_bytes or key or is_json):
         raise click.UsageError("volumes, signatures and --json need a file: -o FILE")
+    if out == _STDOUT and sys.stdout.isatty():
+        raise click.UsageError(
+            "a bundle is nothing for a terminal: lead standard output elsewhere, or -o FILE"
+        )
     wish = _Wish(
         references=references,
         list_file=list_file,
@@ -139,14 +149,25 @@ async def _export(settings: Settings, wish: _Wish) -> tuple[Exported, Sequence[P
     options = ExportOptions(wish.is_compressed, [_earlier(path) for path in wish.since])
     if wish.key is not None:
         sign(wish.key, b"")  # one that cannot be used is known before all the work
-    if wish.out is not None:
-        refuse_others(wish.out)
+    _refuse_others(wish.out)
     async with open_gateway(settings) as gateway:
         selected = await _selected(gateway, wish)
         with _shown(Console(stderr=True)) as tell:
+
+            def write(sink: Sink) -> Awaitable[Exported]:
+                return exporter(gateway).export(selected, sink, options, tell)
+
             if wish.out is None:
-                return await exporter(gateway).export(selected, _Stdout(), options, tell), ()
-            return await _to_files(gateway, selected, options, wish, tell)
+                return await write(_Stdout()), ()
+            return await _to_files(wish.out, wish, write)
+
+
+def _refuse_others(out: Path | None) -> None:
+    try:
+        if out is not None:
+            refuse_others(out)
+    except OSError as error:
+        raise ExportFailed(f"{out} cannot be looked at: {error.strerror}") from error
 
 
 async def _selected(gateway: Gateway, wish: _Wish) -> Selected:
@@ -166,17 +187,15 @@ def _locations(gateway: Gateway, wish: _Wish) -> Sequence[Location]:
 
 
 async def _to_files(
-    gateway: Gateway, selected: Selected, options: ExportOptions, wish: _Wish, tell: Tell
+    out: Path, wish: _Wish, write: Callable[[Sink], Awaitable[Exported]]
 ) -> tuple[Exported, Sequence[Path]]:
     """Whole and synced, or what was there before; a signature of before never stands beside it."""
-    if wish.out is None:
-        raise AssertionError
     try:
-        files = _open(wish.out, wish.volume_bytes)
+        files = _open(out, wish.volume_bytes)
         try:
-            exported = await exporter(gateway).export(selected, files, options, tell)
+            exported = await write(files)
             signature = None if wish.key is None else sign(wish.key, exported.index)
-            beside = wish.out.with_name(f"{wish.out.name}.sig")
+            beside = out.with_name(f"{out.name}.sig")
             beside.unlink(missing_ok=True)
             paths = files.keep()
         except BaseException:
@@ -186,7 +205,7 @@ async def _to_files(
             _write_signature(beside, signature)
             paths = [*paths, beside]
     except OSError as error:
-        raise ExportFailed(f"{wish.out} cannot be written: {error.strerror}") from error
+        raise ExportFailed(f"{out} cannot be written: {error.strerror}") from error
     return exported, paths
 
 
@@ -238,11 +257,14 @@ def _shown(console: Console) -> Iterator[Tell]:
 
 
 def _lines(exported: Exported, paths: Sequence[Path]) -> Iterator[str]:
-    content = f"{exported.manifests} manifests and {exported.blobs} files, {decimal(exported.size_bytes)}"
-    yield f"Exported: {exported.tags} tags of {exported.targets} targets: {content}"
+    tags, manifests = counted(exported.tags, "tag"), counted(exported.manifests, "manifest")
+    content = f"{manifests} and {counted(exported.blobs, 'file')}, {decimal(exported.size_bytes)}"
+    yield f"Exported: {tags} of {counted(exported.targets, 'target')}: {content}"
     if exported.since is not None:
         yield f"Since:    {exported.since}"
-        yield f"Left out: {exported.left_out} that it has, {decimal(exported.left_out_bytes)}"
+        if exported.left_out:
+            left_out = counted(exported.left_out, "file")
+            yield f"Left out: {left_out} that it has, {decimal(exported.left_out_bytes)}"
     if exported.is_empty:
         yield "There is nothing new in it" if exported.since else "There is nothing in it: nothing is held"
     for one in exported.skipped[:_MOST_TOLD]:

@@ -21,6 +21,8 @@ from gateway.caretaker import importer
 from gateway.cli.options import as_json, as_size, open_gateway, with_settings
 from gateway.cli.shown import iso_time, minute
 from gateway.oci.digest import short_digest
+from gateway.rules.route import PLAIN
+from gateway.rules.spelling import counted
 from gateway.settings import Settings
 from gateway.store.import_rows import Fate, ImportedTag
 
@@ -87,7 +89,7 @@ def command(  # noqa: PLR0917 (click hands over one argument for each option)
     if is_json:
         click.echo(json.dumps(_facts(report), indent=2))
     else:
-        click.echo("\n".join(_lines(report)))
+        click.echo("\n".join((*_lines(report), *_rules(report, is_wanted=applies_rules))))
     sys.exit(1 if report.is_failure else 0)
 
 
@@ -152,11 +154,13 @@ def _lines(report: ImportReport) -> Iterator[str]:
     yield from _tags(report, Fate.KEPT, "kept as it was")
     kept = len(report.tags_that_are(Fate.KEPT))
     if kept:
-        yield f"{kept} tags are held with other content, and stay: --replace takes what the bundle has"
+        are = "1 tag is" if kept == 1 else f"{kept} tags are"
+        stay = "stays" if kept == 1 else "stay"
+        yield f"{are} held with other content, and {stay}: --replace takes what the bundle has"
     counts = ", ".join(f"{len(report.tags_that_are(fate))} {fate.value}" for fate in Fate)
-    yield f"{len(report.tags)} tags of {report.targets} targets: {counts}"
-    yield f"{report.new_blobs} files ({decimal(report.size_bytes)}) {would}new, {report.held_blobs} were held"
-    yield from _rules(report)
+    yield f"{counted(len(report.tags), 'tag')} of {counted(report.targets, 'target')}: {counts}"
+    new = f"{counted(report.new_blobs, 'file')} ({decimal(report.size_bytes)}) {would}new"
+    yield f"{new}, {report.held_blobs} held already"
 
 
 def _tags(report: ImportReport, fate: Fate, told: str) -> Iterator[str]:
@@ -164,12 +168,13 @@ def _tags(report: ImportReport, fate: Fate, told: str) -> Iterator[str]:
     for one in tags[:_SHOWN]:
         held = "" if one.held is None else f"  (held: {short_digest(one.held)})"
         digest = short_digest(one.row.digest)
-        yield f"{told}: {one.row.target}:{one.row.tag} ({one.row.variant})  {digest}{held}"
+        variant = "" if one.row.variant == PLAIN.value else f" ({one.row.variant})"
+        yield f"{told}: {one.row.target}:{one.row.tag}{variant}  {digest}{held}"
     if len(tags) > _SHOWN:
         yield f"{told}: {len(tags) - _SHOWN} more"
 
 
-def _rules(report: ImportReport) -> Iterator[str]:
+def _rules(report: ImportReport, *, is_wanted: bool) -> Iterator[str]:
     rules = report.rules
     if rules is None:
         return
@@ -178,10 +183,16 @@ def _rules(report: ImportReport) -> Iterator[str]:
         return
     yield "its rules differ from those in force:"
     yield rules.difference
-    if rules.failure is not None:
+    if rules.failure is not None and report.is_dry:
+        yield f"they could not be put in force, the content could be taken: {rules.failure}"
+    elif rules.failure is not None:
         yield f"its rules were not put in force, the content is: {rules.failure}"
     elif rules.revision is not None:
         yield f"they are in force now, as revision {rules.revision}"
+    elif is_wanted:
+        yield "they would be put in force"
+    elif report.is_dry:
+        yield "they would not be put in force: --with-rules does that"
     else:
         yield "they were not put in force: --with-rules does that"
 

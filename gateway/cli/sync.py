@@ -17,11 +17,13 @@ from rich.table import Column, Table
 from gateway.app import Gateway
 from gateway.caretaker import sync_runs, syncer
 from gateway.cli.options import as_json, open_gateway, with_settings
+from gateway.oci.errors import OciError
 from gateway.oci.urls import HttpUrl
 from gateway.rules.spelling import nearest
 from gateway.rules.sync_lists import SyncList
 from gateway.settings import Settings
-from gateway.sync_plan import SyncFailure, SyncPlan, SyncProgress, SyncReport
+from gateway.store.blobs import StorageFailed
+from gateway.sync_plan import SyncFailure, SyncPlan, SyncProgress, SyncReport, asker_of
 from gateway.sync_work import SyncRunning
 
 _ACTOR: Final = "command line"
@@ -58,8 +60,13 @@ def command(settings: Settings, names: tuple[str, ...], is_dry: bool, is_json: b
 
 async def _plan(settings: Settings, names: Sequence[str]) -> list[SyncPlan]:
     async with open_gateway(settings) as gateway:
-        planning = syncer(gateway)
-        return [await planning.plan(wanted) for wanted in _chosen(gateway, names)]
+        planning, plans = syncer(gateway), []
+        for wanted in _chosen(gateway, names):
+            try:
+                plans.append(await planning.plan(wanted))
+            except (OciError, StorageFailed) as error:  # the other lists are told of too
+                plans.append(SyncPlan(wanted.name, [], [], [], [SyncFailure(wanted.name, str(error))]))
+        return plans
 
 
 async def _sync(settings: Settings, names: Sequence[str], watch: "_Watch") -> list[SyncReport]:
@@ -72,7 +79,7 @@ async def _sync(settings: Settings, names: Sequence[str], watch: "_Watch") -> li
             watch.begin(wanted.name)
             try:
                 reports.append(await syncing.run(wanted, _ACTOR, watch.tell))
-            except SyncRunning as error:
+            except (SyncRunning, OciError, StorageFailed) as error:
                 failure = SyncFailure(wanted.name, str(error))
                 reports.append(SyncReport(wanted.name, 0, 0, 0, 1, 0, 0.0, [failure]))
         return reports
@@ -184,8 +191,9 @@ def _number(name: str) -> Column:
 def _show_plans(plans: Sequence[SyncPlan]) -> None:
     for plan in plans:
         for item in plan.fetched:
-            why = f"({item.kind.value}, for {item.wanted_by})"
-            click.echo(f"would fetch: {item.location}  {_size(item.size_bytes)}  {why}")
+            by = asker_of(item.name, item.wanted_by)
+            why = f"  (for {by})" if by else ""
+            click.echo(f"would fetch: {item.location}  {_size(item.size_bytes)}{why}")
         for one in plan.removals:
             click.echo(f"would remove: {one}")
         for failure in plan.failures:
@@ -195,7 +203,9 @@ def _show_plans(plans: Sequence[SyncPlan]) -> None:
         unsaid = sum(item.size_bytes is None for item in plan.fetched)
         size = f"{decimal(plan.size_bytes)}{f' and {unsaid} of unknown size' if unsaid else ''}"
         fetched, held = len(plan.fetched), len(plan.items) - len(plan.fetched)
-        click.echo(f"{plan.name}: {fetched} to fetch ({size}), {held} held, {len(plan.removals)} to remove")
+        failed = f", {len(plan.failures)} failed" if plan.failures else ""
+        counts = f"{fetched} to fetch ({size}), {held} held, {len(plan.removals)} to remove{failed}"
+        click.echo(f"{plan.name}: {counts}")
 
 
 def _size(size_bytes: int | None) -> str:

@@ -24,6 +24,7 @@ from gateway.helm.go_values import MARK, UNKNOWN, Datum, applied, field_of, is_t
 
 MAX_STEPS: Final = 300_000
 MAX_WRITTEN: Final = 16 * 1024 * 1024
+_TEXT_A_STEP: Final = 64  # characters that a function takes
 MAX_DEPTH: Final = 100  # of includes, blocks and brackets inside each other
 
 
@@ -156,6 +157,7 @@ class Follower:
         values = [self._value(argument, scope) for argument in expression.arguments]
         if expression.function in ("include", "tpl") and values:
             return self._included(expression.function, values)
+        self._step(sum(len(value) for value in values if isinstance(value, str)) // _TEXT_A_STEP)
         return applied(expression.function, values)
 
     def _included(self, function: str, values: Sequence[Datum]) -> Datum:

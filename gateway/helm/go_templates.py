@@ -23,6 +23,7 @@ _TOKEN: Final = re.compile(
     |(?P<word>[A-Za-z_]\w*)""",
     re.VERBOSE,
 )
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}", re.ASCII)  # Go has no larger ones
 _CONSTANTS: Final = {"true": True, "false": False, "nil": None}
 _COMMENT: Final = re.compile(r"\s*/\*.*?\*/\s*?(-?)\}\}", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(.)")
@@ -276,7 +277,7 @@ def _operand(token: _Token) -> Expression:
         case "text":
             return Literal(_unquoted(token.text))
         case "number":
-            return Literal(int(token.text) if token.text.lstrip("-").isdecimal() else token.text)
+            return Literal(int(token.text) if _WHOLE.fullmatch(token.text) else token.text)
         case "field":
             return Path(_fields(token.text))
         case "variable":

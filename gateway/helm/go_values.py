@@ -16,6 +16,7 @@ MAX_TEXT: Final = (
     4_096  # of what functions take: no image's name is longer, and texts could double at each step
 )
 MAX_MERGED: Final = 200
+_MOST_WRITTEN: Final = 4 * MAX_TEXT
 MARK: Final = "\0"  # what is not known, inside printed text; no chart can write it
 _TRUE: Final = frozenset(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"))
 _FALSE: Final = frozenset(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"))
@@ -86,7 +87,7 @@ def applied(name: str, arguments: Sequence[Datum]) -> Datum:
         return arguments[-1]
     function = FUNCTIONS.get(name)
     texts = [len(one) for one in arguments if isinstance(one, str)]
-    if function is None or any(length > MAX_TEXT for length in texts) or sum(texts) > 4 * MAX_TEXT:
+    if function is None or any(length > MAX_TEXT for length in texts) or sum(texts) > _MOST_WRITTEN:
         return UNKNOWN
     try:
         return function(arguments)
@@ -180,6 +181,12 @@ def _is_in_text(check: Callable[[str, str], bool]) -> Function:
 
 def _truncated(text: str, size: str) -> str:
     return text[: int(size)] if int(size) >= 0 else text[int(size) :]
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    if text.count(old) * len(new) > _MOST_WRITTEN:
+        raise ValueError("too long")
+    return text.replace(old, new)
 
 
 def _get(arguments: Sequence[Datum]) -> Datum:
@@ -302,7 +309,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "lower": _of_text(str.lower),
     "upper": _of_text(str.upper),
     "trunc": _of_text(_truncated),
-    "replace": _of_text(lambda text, old, new: text.replace(old, new)),
+    "replace": _of_text(_replaced),
     "contains": _is_in_text(str.__contains__),
     "hasPrefix": _is_in_text(str.startswith),
     "hasSuffix": _is_in_text(str.endswith),

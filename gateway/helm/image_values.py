@@ -8,6 +8,7 @@ from typing import Final
 from gateway.helm.go_values import Datum, field_of, printed
 from gateway.helm.image_names import ImageParts, has_version
 
+_SHOWN: Final = 100  # of a key
 _REPOSITORY: Final = frozenset(("repository", "repo"))
 _NAMED: Final = re.compile(r"(.*?)(?:image|imagename|imagerepository|imagerepo)", re.ASCII)
 _TAGS: Final = ("tag", "imagetag", "version", "imageversion")
@@ -45,7 +46,7 @@ def _below(value: Datum, path: str, key: str, registry: str) -> Iterator[ValuedI
     elif isinstance(value, Mapping):
         members = {_plain(name): member for name, member in value.items()}
         for name, member in value.items():
-            here = f"{path}.{name}" if path else name
+            here = f"{path}.{name[:_SHOWN]}" if path else name[:_SHOWN]
             parts = _parts(members, _plain(name), key)
             if parts is not None:
                 yield ValuedImage(

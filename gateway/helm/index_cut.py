@@ -33,15 +33,15 @@ _OTHER_BREAKS: Final = (
 
 _CHART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _NAME: Final = rb"[A-Za-z0-9_.][A-Za-z0-9_./+-]*"
-_BLANK: Final = rb" *+(?:#[^\r\n]*+)?+\r?"
-_BLANKS: Final = rb"(?:\n" + _BLANK + rb"(?=\n))*+"
+_BLANK: Final = rb" *+(?>(?:#[^\r\n]*+)?)\r?"
+_BLANKS: Final = rb"(?>(?:\n" + _BLANK + rb"(?=\n))*)"
 _SCALAR: Final = (
-    rb"(?:\"[^\"\\\r\n]*+\"|'[^'\r\n]*+'|\{\}|\[\]|[A-Za-z0-9](?:[A-Za-z0-9_./+@ -]|:(?=[0-9/]))*+)"
+    rb"(?:\"[^\"\\\r\n]*+\"|'[^'\r\n]*+'|\{\}|\[\]|[A-Za-z0-9](?>(?:[A-Za-z0-9_./+@ -]++|:(?=[0-9/]))*))"
 )
 _API_VERSION: Final = rb"apiVersion: ++(?:v[0-9]++|\"v[0-9]++\"|'v[0-9]++') *+\r?"
-_MEMBER: Final = rb" *+(?!entries:)" + _NAME + rb":(?: ++" + _SCALAR + rb")?+ *+\r?"
+_MEMBER: Final = rb" *+(?!entries:)" + _NAME + rb":(?>(?: ++" + _SCALAR + rb")?) *+\r?"
 _HEAD = re.compile(
-    rb"(?:" + _BOM + rb")?(?:" + _BLANK + rb"\n)*+(?:--- *+\r?\n)?"
+    rb"(?:" + _BOM + rb")?(?>(?:" + _BLANK + rb"\n)*)(?:--- *+\r?\n)?"
     rb"(?:(?:" + _BLANK + rb"|(?P<version>" + _API_VERSION + rb")|" + _MEMBER + rb")\n)*"
     rb"entries: *+\r?" + _BLANKS + rb"(?=\n(?P<indent> +)" + _NAME + rb":[ \r\n])"
 )

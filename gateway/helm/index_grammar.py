@@ -8,8 +8,9 @@ The proof, for a file that parses as a whole:
 - the further lines of plain and block scalars lie deeper, too. So what stands in the column of an entry's
   members is one of its members, or a sequence that is the value of the one above.
 
-Everything is possessive: whether a line is known is decided once, in time linear in its length. No group that
-captures stands inside, for on that early versions of Python 3.11 fail.
+Nothing is tried twice: whether a line is known is decided once, in time linear in its length. No group that
+captures stands inside, and groups are repeated as ``(?>(?:…)*)`` rather than ``(?:…)*+``: on both, Python
+before 3.11.5 loses its place (gh-106052).
 """
 
 import re
@@ -24,16 +25,17 @@ DIGEST: Final = rb"[0-9a-f]{64}"
 VERSION: Final = rb"v?+[0-9]++\.[0-9]++\.[0-9]++(?:[-+][0-9A-Za-z.+-]*+)?"  # no number has two dots
 
 _NESTED_COLUMNS: Final = 8  # so much deeper than an entry's members may keys of block scalars stand
-_BLANK: Final = rb" *+(?:#[^\n]*+)?+\r?+\n"
-_END: Final = rb"(?:[ \t]++(?:#[^\n]*+)?+)?+\r?+\n"
-_QUOTED: Final = rb"(?:\"(?:[^\"\\\n]++|\\[^\n])*+\"|'(?:[^'\n]++|'')*+')"
+_BLANK: Final = rb" *+(?>(?:#[^\n]*+)?)\r?+\n"
+_END: Final = rb"(?>(?:[ \t]++(?>(?:#[^\n]*+)?))?)\r?+\n"
+_QUOTED: Final = rb"(?:\"(?>(?:[^\"\\\n]++|\\[^\n])*)\"|'(?>(?:[^'\n]++|'')*)')"
 _KEY: Final = rb"[A-Za-z0-9_./][A-Za-z0-9_./+-]*+"
 _NESTED_KEY: Final = rb"(?:%b|%b)" % (_KEY, _QUOTED)
-_IN_FLOW: Final = rb"(?:[^\[\]{}\"'#\n]++|%b)*+" % _QUOTED
+_IN_FLOW: Final = rb"(?>(?:[^\[\]{}\"'#\n]++|%b)*)" % _QUOTED
 _FLOW: Final = rb"(?:\[%b\]|\{%b\})" % (_IN_FLOW, _IN_FLOW)
 _PLAIN: Final = rb"(?:[^\s\"'\[\]{}|>#&*!%@`,?:-]|[?:-](?=\S))"  # what a plain scalar begins with
 _CONTINUED: Final = rb"(?:[^\s\"'\[{|>#&*!?:-]|[?:-](?=\S))"  # what a further line of one may, too
-_TEXT: Final = rb"(?:[^:\n]++|:(?!\s))*+\n"  # no key is in it, so no value begins in it
+_TEXT: Final = rb"(?>(?:[^:\n]++|:(?!\s))*)\n"  # no key is in it, so no value begins in it
+_UNTIL_COMMENT: Final = rb"(?>(?:[^:#\n]++|:(?!\s)|(?<=\S)#)*)(?>(?:#[^\n]*+)?)\n"  # a key in it is an error
 _SIGN: Final = rb"[|>][-+0-9]*+"
 _WORD: Final = rb"(?:\"[^\"\\\n]*+\"|'[^'\n]*+'|[A-Za-z0-9][A-Za-z0-9_.:+-]*+(?<!:))"
 _URL: Final = rb"(?:%b|(?![?:-])%b[^\s\"'\[\]{}]*+(?<!:))" % (_QUOTED, _PLAIN)
@@ -61,7 +63,7 @@ class EntryGrammar:
 @lru_cache(maxsize=(MOST_INDENT + 1) * _MOST_GAP)
 def entry_grammar(indent: int, column: int) -> EntryGrammar:
     begin = rb"\n {%d}[ -] {%d}" % (indent, column - indent - 1)
-    urls = rb"(?:%b|%b(?:%b {%d} *+- ++%b)*+)" % (_FLOW, _URL, _END, column, _URL)
+    urls = rb"(?:%b|%b(?>(?:%b {%d} *+- ++%b)*))" % (_FLOW, _URL, _END, column, _URL)
     to_urls = rb"(?: ++(?=\[)| *+\r?+\n {%d} *+- ++(?!\[))" % column
     read = rb"(?:(?:name|version|digest|created): ++%b|urls:%b%b)%b" % (_WORD, to_urls, urls, _END)
     member = rb"(?:%b|(?!%b)%b)" % (read, _READ, _other_member(column))
@@ -69,7 +71,7 @@ def entry_grammar(indent: int, column: int) -> EntryGrammar:
         indent,
         column,
         re.compile(
-            rb" {%d}-(?:(?:(?<=\n) {%d}|(?<=\n {%d}-) {%d})%b|%b)++"
+            rb" {%d}-(?>(?:(?:(?<=\n) {%d}|(?<=\n {%d}-) {%d})%b|%b)+)"
             % (indent, column, indent, column - indent - 1, member, _BLANK)
         ),
         _usual(begin, to_urls + rb"(?P<urls>%b)" % urls),
@@ -82,7 +84,7 @@ def entry_grammar(indent: int, column: int) -> EntryGrammar:
 
 
 def _usual(begin: bytes, urls: bytes) -> re.Pattern[bytes]:
-    others = rb"(?:(?!%b%b)\n[^\n]*+)*+" % (begin, _READ)
+    others = rb"(?>(?:(?!%b%b)\n[^\n]*+)*)" % (begin, _READ)
     key = others + begin
     value = rb": ++(?P<%b_at>(?P<%b_quote>[\"']?)(?P<%b>%b)(?P=%b_quote))(?!\S)[^\n]*+"
     created, digest, name, version = (
@@ -102,7 +104,7 @@ def _usual(begin: bytes, urls: bytes) -> re.Pattern[bytes]:
 def chart_line(indent: int) -> re.Pattern[bytes]:
     """Match the line of a chart's key; ``dash`` and ``gap`` are the blanks around its first dash, if any."""
     return re.compile(
-        rb" {%d}(?P<quote>[\"']?)(?P<name>%b)(?P=quote):(?: ++\[\])?+%b(?:%b)*+"
+        rb" {%d}(?P<quote>[\"']?)(?P<name>%b)(?P=quote):(?>(?: ++\[\])?)%b(?>(?:%b)*)"
         % (indent, _CHART, _END, _BLANK)
         + rb"(?=(?P<dash> {%d,%d})-(?P<gap> {1,%d}+)(?! ))?" % (indent, MOST_INDENT, _MOST_GAP)
     )
@@ -113,7 +115,7 @@ def _other_member(column: int) -> bytes:
     quoted = _quoted(column + 1)
     nested = _nested_lines(column, quoted)
     values = (
-        rb"%b[^\n]*+\n%b" % (_PLAIN, _deeper(column + 1)),
+        rb"%b%b%b" % (_PLAIN, _UNTIL_COMMENT, _deeper(column + 1)),
         quoted + _END,
         _FLOW + _END,
         _SIGN + _END + _deeper(column + 1),
@@ -122,13 +124,13 @@ def _other_member(column: int) -> bytes:
 
 
 def _deeper(column: int) -> bytes:
-    return rb"(?: {%d}[^\n]*+\n| *+\r?+\n)*+" % column
+    return rb"(?>(?: {%d}[^\n]*+\n| *+\r?+\n)*)" % column
 
 
 def _quoted(column: int) -> bytes:
     """Match a quoted scalar whose further lines begin in ``column`` or deeper."""
     line_break = rb"\n(?= {%d}| *+\r?+\n)" % column
-    return rb"(?:\"(?:[^\"\\\n]++|\\[^\n]|\\?+%b)*+\"|'(?:[^'\n]++|''|%b)*+')" % (line_break, line_break)
+    return rb"(?:\"(?>(?:[^\"\\\n]++|\\[^\n]|\\?+%b)*)\"|'(?>(?:[^'\n]++|''|%b)*)')" % ((line_break,) * 2)
 
 
 def _nested_lines(column: int, quoted: bytes) -> bytes:
@@ -136,13 +138,13 @@ def _nested_lines(column: int, quoted: bytes) -> bytes:
     values = (rb"%b[^\n]*+\n" % _PLAIN, quoted + _END, _FLOW + _END, rb"#[^\n]*+\n")
     lines = (
         rb"[^\"'\[{|>\n]*+\n",
-        rb" *+(?:- ++)*+%b:(?: ++(?:%b)| *+\r?+\n)" % (_NESTED_KEY, b"|".join(values)),
+        rb" *+(?>(?:- ++)*)%b:(?: ++(?:%b)| *+\r?+\n)" % (_NESTED_KEY, b"|".join(values)),
         # What has no key may also be a further line of a plain scalar: both readings end outside of quotes.
-        rb" *+(?:- ++)*+(?:%b|%b|%b)%b" % (_CONTINUED, _QUOTED, _FLOW, _TEXT),
-        rb" *+(?:- ++)*+#[^\n]*+\n",
+        rb" *+(?>(?:- ++)*)(?:%b|%b|%b)%b" % (_CONTINUED, _QUOTED, _FLOW, _TEXT),
+        rb" *+(?>(?:- ++)*)#[^\n]*+\n",
     )
     scalars = (_block_scalars(column, deeper) for deeper in range(column, column + _NESTED_COLUMNS))
-    return rb"(?:(?= {%d}(?: |-[ \r\n]))(?:%b|%b)|%b)*+" % (
+    return rb"(?>(?:(?= {%d}(?: |-[ \r\n]))(?:%b|%b)|%b)*)" % (
         column,
         b"|".join(lines),
         b"|".join(scalars),
@@ -158,10 +160,10 @@ def _block_scalars(column: int, deeper: int) -> bytes:
     return rb" {%d}(?:%b|- %b%b)" % (deeper, of_item_key, scalar, of_key)
 
 
-_TOP: Final = rb"(?:(?!entries:)%b(?:%b)*+)*+" % (_other_member(0), _BLANK)
+_TOP: Final = rb"(?>(?:(?!entries:)%b(?>(?:%b)*))*)" % (_other_member(0), _BLANK)
 HEAD = re.compile(
-    rb"(?:\xef\xbb\xbf)?+(?:%b)*+(?:--- *+\r?+\n(?:%b)*+)?+%bentries:(?: ++\{\})?+%b(?:%b)*+"
-    % (_BLANK, _BLANK, _TOP, _END, _BLANK)
+    rb"(?>(?:\xef\xbb\xbf)?)(?>(?:%b)*)(?>(?:--- *+\r?+\n(?>(?:%b)*))?)"
+    rb"%bentries:(?>(?: ++\{\})?)%b(?>(?:%b)*)" % (_BLANK, _BLANK, _TOP, _END, _BLANK)
 )
 TAIL = re.compile(_TOP)
 FIRST_CHART = re.compile(rb"( {1,%d}+)(?! )" % MOST_INDENT)

@@ -31,10 +31,14 @@ from gateway.helm.version import parse_version
 Span: TypeAlias = tuple[int, int]
 
 _STRIDE: Final = 1 << 18  # scanned at a time: between strides a thread lets others run, not within one
-_MOST_ENTRY: Final = 1 << 18
 _MOST_HEAD: Final = 1 << 16
 _ENTRY_LIMITS: Final = DocumentLimits(events=20_000)
+_MOST_PARSED_BYTES: Final = 8 << 20  # of entries that are parsed alone: a child parses a whole quicker
+MOST_ENTRIES: Final = 100_000
+MOST_CHARTS: Final = 20_000
+MOST_ENTRY_BYTES: Final = 1 << 18
 
+_CONTROLS: Final = bytes({*range(0x20), 0x7F} - {*b"\t\n\r"})
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
 _OTHER_BREAKS: Final = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9", b"\xef\xbb\xbf")
 _ANCHOR = re.compile(rb"&(?<![^\s\[{,:?-]&)[0-9A-Za-z_-]++(?![^\s,\]}])")
@@ -74,12 +78,42 @@ class Outline:
     charts: Mapping[str, Sequence[Item]]
     generated: str | None
 
+    @property
+    def count(self) -> int:
+        return len(self.charts) + sum(map(len, self.charts.values()))
+
+
+class TooMany(ValueError):
+    """More charts, or entries, than anybody's index has: what is made of them costs many times its bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it has more than {MOST_CHARTS} charts, or {MOST_ENTRIES} entries")
+
+
+@dataclass(slots=True)
+class _Left:
+    """What may still be read of an index."""
+
+    charts: int = MOST_CHARTS
+    entries: int = MOST_ENTRIES
+    parsed_bytes: int = _MOST_PARSED_BYTES
+
+    def take(self, *, charts: int = 0, entries: int = 0, parsed_bytes: int = 0) -> None:
+        self.charts -= charts
+        self.entries -= entries
+        self.parsed_bytes -= parsed_bytes
+        if self.charts < 0 or self.entries < 0:
+            raise TooMany
+        if self.parsed_bytes < 0:
+            raise NotQuick("too many entries would be parsed alone")
+
 
 def outline(content: bytes) -> Outline:
-    """Return where the entries stand; raise NotQuick where the grammar does not know a line.
+    """Return where the entries stand; raise NotQuick where the grammar does not know a line, TooMany.
 
     A chart may be there without entries: those that Helm would refuse are left out.
     """
+    _refuse_no_text(content)
     _refuse_other_breaks(content)
     _refuse_anchors(content)
     lines = content.rstrip(b" ")
@@ -107,6 +141,18 @@ def _refuse_other_breaks(content: bytes) -> None:
                 raise NotQuick(f"the bytes {mark.hex(' ')}")
 
 
+def _refuse_no_text(content: bytes) -> None:
+    """What no reader of YAML takes: it would spoil other repositories' entries beside these."""
+    for begin, end in _strides(content):
+        lines = content[begin:end]
+        if len(lines.translate(None, _CONTROLS)) != len(lines):
+            raise NotQuick("a control character")
+        try:
+            lines.decode()
+        except UnicodeDecodeError as error:
+            raise NotQuick("bytes that are no UTF-8") from error
+
+
 def _refuse_anchors(content: bytes) -> None:
     if any(_ANCHOR.search(content, begin, end) for begin, end in _strides(content)):
         raise NotQuick("there may be an anchor")
@@ -128,16 +174,17 @@ def _read_charts(lines: bytes, start: int) -> tuple[Mapping[str, Sequence[Item]]
         return {}, start
     key_line = chart_line(len(first[1]))
     charts: dict[str, Sequence[Item]] = {}
-    end = first.start(1)
+    left, end = _Left(), first.start(1)
     while (chart := key_line.match(lines, end, end + _MOST_HEAD)) is not None:
         name = chart["name"].decode()
         if name in charts:
             raise NotQuick("a chart's key stands twice")
-        charts[name], end = _read_items(lines, chart)
+        left.take(charts=1)
+        charts[name], end = _read_items(lines, chart, left)
     return charts, end
 
 
-def _read_items(lines: bytes, chart: re.Match[bytes]) -> tuple[Sequence[Item], int]:
+def _read_items(lines: bytes, chart: re.Match[bytes], left: _Left) -> tuple[Sequence[Item], int]:
     end = chart.end()
     if chart["dash"] is None:
         return (), end
@@ -145,13 +192,14 @@ def _read_items(lines: bytes, chart: re.Match[bytes]) -> tuple[Sequence[Item], i
     grammar, name = entry_grammar(indent, indent + 1 + len(chart["gap"])), chart["name"]
     sure_name = name if _SURE_NAME.fullmatch(name) else None
     items: list[Item] = []
-    while (entry := grammar.entry.match(lines, end, end + _MOST_ENTRY)) is not None:
+    while (entry := grammar.entry.match(lines, end, end + MOST_ENTRY_BYTES)) is not None:
         start, end = entry.span()
+        left.take(entries=1)
         usual = grammar.usual.match(lines, start - 1, end)
         if usual is not None and usual["name"] == sure_name:
             item = _usual_item(usual, end, grammar)
         else:
-            item = _unusual_item(lines, (start, end), grammar, name)
+            item = _unusual_item(lines, (start, end), grammar, name, left)
         if item is not None:
             items.append(item)
     return items, end
@@ -176,13 +224,17 @@ def _usual_item(entry: re.Match[bytes], end: int, grammar: EntryGrammar) -> Item
     )
 
 
-def _unusual_item(lines: bytes, span: Span, grammar: EntryGrammar, chart: bytes) -> Item | None:
+def _unusual_item(lines: bytes, span: Span, grammar: EntryGrammar, chart: bytes, left: _Left) -> Item | None:
     start, end = span
     found = {member[1]: member for member in grammar.member.finditer(lines, start - 1, end)}
     if b"version" not in found:
         return None
     texts = {key: _unquoted(member[2]) for key, member in found.items()}
-    entry = _sure_entry(texts, chart) if _is_sure(texts, chart) else _parsed_entry(lines[start:end])
+    if _is_sure(texts, chart):
+        entry = _sure_entry(texts, chart)
+    else:
+        left.take(parsed_bytes=end - start)
+        entry = _parsed_entry(lines[start:end])
     if entry is None:
         return None
     digest, urls = found.get(b"digest"), found.get(b"urls")

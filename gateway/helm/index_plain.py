@@ -1,12 +1,13 @@
 """A whole index.yaml, or index.json under that name, written anew in a style that has an outline."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.helm.document import Value
 from gateway.helm.index import read_entries
-from gateway.helm.index_whole import read_index
+from gateway.helm.index_outline import MOST_CHARTS, MOST_ENTRIES, MOST_ENTRY_BYTES, TooMany
+from gateway.helm.index_whole import BrokenIndex, read_index
 from gateway.helm.yaml_text import after_colon
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
@@ -27,15 +28,26 @@ _RECORDS: Final = {
 def plain_index(content: bytes) -> bytes:
     """Return an index of the same entries, whose outline is never NotQuick; raise BrokenIndex.
 
-    Left out is what Helm would refuse, or does not know, and charts that no URL of ours could name. With a
-    big index it takes seconds and hundreds of megabytes: it belongs into a process of its own.
+    Left out is what Helm would refuse, or does not know, charts that no URL of ours could name, and entries
+    too long for an outline. With a big index it takes seconds and hundreds of megabytes: it belongs into a
+    process of its own.
     """
     parts = ["apiVersion: v1\nentries:\n"]
-    for chart, entries in read_index(content).items():
-        written = [_entry(entry) for entry in entries] if isinstance(entries, list) else []
+    left = MOST_ENTRIES
+    for chart, entries in _bounded(read_index(content)).items():
+        written = [_entry(entry) for entry in entries[: left + 1]] if isinstance(entries, list) else []
+        left -= len(written)
+        if left < 0:
+            raise BrokenIndex(str(TooMany()))
         if _NAME.fullmatch(chart) and any(written):
             parts += [f'  "{chart}":\n', *written]
     return "".join(parts).encode()
+
+
+def _bounded(entries: Mapping[str, Value]) -> Mapping[str, Value]:
+    if len(entries) > MOST_CHARTS:
+        raise BrokenIndex(str(TooMany()))
+    return entries
 
 
 def _entry(entry: Value) -> str:
@@ -53,7 +65,8 @@ def _entry(entry: Value) -> str:
         members["digest"] = _NO_WORD.sub("_", read.digest)  # malformed, it equals no archive's
     if read.urls:
         members["urls"] = read.urls
-    return f"  - {after_colon(dict(sorted(members.items())), 4).lstrip()}\n"
+    text = f"  - {after_colon(dict(sorted(members.items())), 4).lstrip()}\n"
+    return text if len(text.encode()) < MOST_ENTRY_BYTES else ""
 
 
 def _records(value: Value, known: frozenset[str]) -> Sequence[object]:

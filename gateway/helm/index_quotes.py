@@ -21,10 +21,10 @@ _ANY: Final[_States] = frozenset({_OUTSIDE, *_QUOTES, _UNINDENTED})
 _LINES_BACK: Final = 20
 
 _CLOSING: Final = {
-    b'"': re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL),
-    b"'": re.compile(rb"(?:[^']|'')*+'"),
+    b'"': re.compile(rb'(?>(?:[^"\\]++|\\.)*)"', re.DOTALL),
+    b"'": re.compile(rb"(?>(?:[^']++|'')*)'"),
 }
-_ITEMS = re.compile(rb" *+(?:- ++)*+")
+_ITEMS = re.compile(rb" *+(?>(?:- ++)*)")
 _KEY = re.compile(rb"[A-Za-z0-9_./-]++: ++")
 _PLAIN_START: Final = rb"A-Za-z0-9_./(<$+~\x80-\xff"  # characters that begin a plain scalar, and nothing else
 _PLAIN = re.compile(rb"[" + _PLAIN_START + rb"]")
@@ -32,7 +32,7 @@ _PLAIN = re.compile(rb"[" + _PLAIN_START + rb"]")
 _PLAIN_END = re.compile(rb"(?:[,\[\]{}?]|:(?=[ \t]))[ \t,\[\]{}?:]*+[^ \t,\[\]{}?:" + _PLAIN_START + rb"]")
 _BLOCK_SCALAR: Final = rb"[|>][-+0-9]*+[ \t]*+(?:#.*)?"
 _MAY_OPEN_BLOCK_SCALAR = re.compile(_BLOCK_SCALAR + rb"$")
-_OPENS_BLOCK_SCALAR = re.compile(rb"( *+(?:- ++)*+)[A-Za-z0-9_./-]++: ++" + _BLOCK_SCALAR)
+_OPENS_BLOCK_SCALAR = re.compile(rb"( *+(?>(?:- ++)*))[A-Za-z0-9_./-]++: ++" + _BLOCK_SCALAR)
 
 
 def is_outside_quotes(content: bytes, line_start: int) -> bool:

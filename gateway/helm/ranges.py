@@ -10,11 +10,12 @@ from gateway.helm.version import Version, parse_version
 MAX_LENGTH = 512
 MAX_ALTERNATIVES = 32
 
-# Every quantifier is possessive: what follows a part can never be in it, so nothing is tried twice.
+# What follows a part can never be in it, so nothing is tried twice. No group is repeated possessively: there
+# Python before 3.11.5 loses its place (gh-106052).
 _SPACE = r"[\t\n\f\r ]"
 _NUMBER = r"[0-9xX*|]++"  # the | is Masterminds': harmless but in `1||2 - 3`, which means >=1 || =2 <=3
-_IDENTIFIERS = r"[0-9A-Za-z-]++(?:\.[0-9A-Za-z-]++)*+"
-_BOUND = rf"v?+({_NUMBER})(?:\.({_NUMBER}))?+(?:\.({_NUMBER}))?+(-{_IDENTIFIERS})?+(?:\+{_IDENTIFIERS})?+"
+_IDENTIFIERS = r"[0-9A-Za-z-]++(?:\.[0-9A-Za-z-]++)*"
+_BOUND = rf"v?+({_NUMBER})(?:\.({_NUMBER}))?(?:\.({_NUMBER}))?(-{_IDENTIFIERS})?(?:\+{_IDENTIFIERS})?"
 _COMPARISON = re.compile(rf"{_SPACE}*+([<>!]=|=[<>]|~>|[=<>~^]?+){_SPACE}*+({_BOUND})({_SPACE}*+,?+)")
 _HYPHEN = re.compile(rf"{_SPACE}*+({_BOUND}){_SPACE}++-{_SPACE}++({_BOUND}){_SPACE}*+")
 _UNGIVEN = (None, "x", "X", "*")

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
+from gateway.rules.match import Look, Matcher
 from gateway.rules.model import RuleSet
 from gateway.rules.route import Route, Routing
 
@@ -55,12 +57,21 @@ def written_names(rule_set: RuleSet, prefix: str, host: str) -> Iterator[str]:
     """The names just below that rules are about; a probe stands where a rule leaves some of them open."""
     for rule in rule_set.rules.enabled:
         pattern = rule.look.repository
-        last = "" if pattern is None or pattern.segments is None else pattern.segments[-1]
-        if last in ("", "*", "**") or last.count("*") > 1:
+        *above, last = ("",) if pattern is None or pattern.segments is None else pattern.segments
+        if last in ("", "*", "**") or last.count("*") > 1 or not _may_stand_above(above, prefix):
             continue
         name = below(prefix, last.replace("*", PROBE))
         if rule.look.captures(host, name) is not None:
             yield name
+
+
+def _may_stand_above(segments: Sequence[str], prefix: str) -> bool:
+    """Whether segments of a glob may mean a prefix: of 10,000 rules few do, and each match takes its time."""
+    wanted = prefix.split("/") if prefix else []
+    if "**" not in segments and len(segments) != len(wanted):
+        return False
+    pairs = takewhile(lambda pair: pair[0] != "**", zip(segments, wanted, strict=False))
+    return all("*" in segment or segment == part for segment, part in pairs)
 
 
 def synced_names(rule_set: RuleSet) -> Iterator[str]:
@@ -69,6 +80,12 @@ def synced_names(rule_set: RuleSet) -> Iterator[str]:
         for entry in wanted.charts:
             if entry.repository.is_glob and not entry.repository.captures:
                 yield entry.repository.text
+
+
+def hosts_that_count(rule_set: RuleSet) -> Matcher:
+    """What takes the hosts that some rule is about. Of many rules it takes long to make."""
+    hosts = (rule.look.host for rule in rule_set.rules.enabled)
+    return Matcher([Look(host, None) for host in {host.text: host for host in hosts if host}.values()])
 
 
 def below(prefix: str, name: str) -> str:

@@ -48,6 +48,21 @@ class Confirmed(Protocol):
     def confirmed_at(self) -> float: ...
 
 
+class Given(Protocol):
+    """Something that a source gave, or a bundle brought as given by that source."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def is_imported(self) -> bool: ...
+
+
+def counts(one: Given, chain: Sequence[SourceName]) -> bool:
+    """Whether it may be served where these are asked; of what was imported nobody asks who gave it."""
+    return one.is_imported or one.source in chain
+
+
 Row = TypeVar("Row", bound=Confirmed)
 
 

@@ -1,4 +1,4 @@
-"""The known word nearest to a mistyped one."""
+"""The known word nearest to a mistyped one; nouns with their numbers."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -12,3 +12,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     by_lower_case = {name.lower(): name for name in known}
     found = get_close_matches(word.lower(), by_lower_case, n=1, cutoff=0.6)
     return by_lower_case[found[0]] if found else None
+
+
+def counted(number: int, noun: str) -> str:
+    """With an s, but of one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Protocol, runtime_checkable
 
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
@@ -140,3 +140,11 @@ class Source(Protocol):
 
     def doubt(self, route: Route) -> None:
         """Nobody has the name at all: what was learnt of upstream some time ago may be wrong by now."""
+
+
+@runtime_checkable
+class ManyTold(Protocol):
+    """A source some of whose answers are about many targets at once."""
+
+    async def versions_of_many(self, routes: Sequence[Route]) -> Sequence[Versions | None]:
+        """As ``versions`` of each; None of those that are to be asked for alone, also since it failed."""

@@ -115,7 +115,7 @@ class HelmIndexes:
         home = self._home_of(route)
         return replace(home, path=f"{home.path}index.yaml")
 
-    def _key(self, route: Route) -> str:
+    def key_of(self, route: Route) -> str:
         """The index's URL, and as whom it is fetched: it is not for those who may not fetch it themselves."""
         return str(self.url_of(route)) + ("" if route.upstream is None else f"#{route.upstream.key}")
 
@@ -141,7 +141,7 @@ class HelmIndexes:
 
     async def chart_after_miss(self, route: Route, versions: frozenset[str]) -> ChartView | None:
         """Ask upstream at once, unless that was done within ``missing_for``; None where it was."""
-        url = self._key(route)
+        url = self.key_of(route)
         held = await self._held(url)
         now = self._now()
         if held is not None:
@@ -176,7 +176,7 @@ class HelmIndexes:
         raise Unavailable(f"the index of {route.target.place} is gone from the cache, and is not to be had")
 
     async def _load(self, route: Route, wanted: Wanted, ask: Ask) -> LoadedIndex:
-        url = self._key(route)
+        url = self.key_of(route)
         held = await self._held(url)
         if held is not None and ask is Ask.WHEN_DUE and self._is_fresh(held.shelved, route):
             return held
@@ -199,7 +199,7 @@ class HelmIndexes:
 
     async def _ask(self, route: Route, wanted: Wanted, ask: Ask) -> LoadedIndex:
         """The flight. It looks again at what is held: another may have landed since its client looked."""
-        held = await self._held(self._key(route))
+        held = await self._held(self.key_of(route))
         if held is not None and ask is Ask.WHEN_DUE and self._is_fresh(held.shelved, route):
             return held
         try:
@@ -231,7 +231,7 @@ class HelmIndexes:
         )
         await self._refuse_cut(content, held)
         fetched = ShelvedIndex(
-            url=self._key(route),
+            url=self.key_of(route),
             digest=digest,
             etag=etag,
             last_modified=last_modified,

@@ -1,6 +1,6 @@
 """The classic Helm repository as a source: a tag found in its index, an archive fetched and converted."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from anyio import to_thread
 from gateway.flights import Flights
 from gateway.helm.created import created_seconds
 from gateway.helm.index import ChartVersion
+from gateway.helm.index_outline import Item
 from gateway.helm.version import Version, parse_version, resolve, spellings
 from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
@@ -19,6 +20,7 @@ from gateway.oci.manifest import Manifest
 from gateway.oci.media_types import HELM_PROVENANCE_LAYER, OCI_MANIFEST
 from gateway.oci.outcomes import Corrupt, Missing, MissingName, Outcome, Unavailable, UnknownHost
 from gateway.oci.registry_url import SCHEME as OCI_SCHEME
+from gateway.oci.target import Target
 from gateway.oci.urls import HttpUrl, parse_upstream_url
 from gateway.rules.model import SourceName
 from gateway.rules.route import PROVENANCE, Route
@@ -34,7 +36,7 @@ from gateway.sources.helm_archives import (
     require_same_chart,
     sizes,
 )
-from gateway.sources.helm_indexes import Ask, ChartView, HelmIndexes
+from gateway.sources.helm_indexes import Ask, ChartView, HelmIndexes, IndexView
 from gateway.sources.http import Http
 from gateway.sources.index_registries import IndexRegistries
 from gateway.sources.still_there import size_there
@@ -43,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 MAX_URLS = 3
 MAX_PROVENANCE_BYTES = 1 << 20
+_MANY: Final = 4  # charts of one index that are asked for at once
 
 
 class HelmRepo:
@@ -86,7 +89,18 @@ class HelmRepo:
             raise view.failure
         if not view.entries.versions and not view.entries.skipped:
             raise MissingName(f"{route.target.place} has no chart {route.target.chart}")
-        return await to_thread.run_sync(_versions, view)
+        return await to_thread.run_sync(_versions, view.entries.versions, view.confirmed_at, view.failure)
+
+    async def versions_of_many(self, routes: Sequence[Route]) -> Sequence[Versions | None]:
+        """Those of each index together: to look for all charts in it takes as long as to read some."""
+        by_index: dict[str, list[Route]] = {}
+        for route in routes:
+            by_index.setdefault(self._indexes.key_of(route), []).append(route)
+        told: dict[Target, Versions] = {}
+        for some in by_index.values():
+            if len(some) >= _MANY:
+                told |= await self._told_together(some)
+        return [told.get(route.target) for route in routes]
 
     async def candidates(self, route: Route, digest: Digest, count: int) -> AsyncIterator[Found]:
         """The newest versions: what a chart converts to is known only once that is done."""
@@ -145,6 +159,13 @@ class HelmRepo:
         if text.startswith(OCI_SCHEME):
             return await self._registries.size_of(route, entry, text)
         return await size_there(self._http, route, chart_url(view.home, text)) if text else None
+
+    async def _told_together(self, routes: Sequence[Route]) -> Mapping[Target, Versions]:
+        try:
+            view = await self._indexes.whole(routes[0])
+        except Outcome:  # each will be told why
+            return {}
+        return {} if view.failure is not None else await to_thread.run_sync(_versions_told, view, routes)
 
     async def _convert(self, route: Route, view: ChartView, entry: ChartVersion) -> Fetched:
         if entry.name != route.target.chart:
@@ -267,12 +288,23 @@ class _FoundChart:
         return await self._source.fetch(self._route, self._view, self._entry)
 
 
-def _versions(view: ChartView) -> Versions:
+def _versions_told(view: IndexView, routes: Sequence[Route]) -> Mapping[Target, Versions]:
+    """Of the charts that have any: of the others it takes more to tell why."""
+    charts = view.whole.outline.charts
+    return {
+        route.target: _versions(entries, view.confirmed_at, None)
+        for route in routes
+        if (entries := charts.get(route.target.chart))
+    }
+
+
+def _versions(
+    entries: Sequence[ChartVersion | Item], confirmed_at: float, failure: Outcome | None
+) -> Versions:
     """All of them; of two entries for one version the first says when it was created."""
-    entries = view.entries.versions
     times = {entry.version: created_seconds(entry.created) for entry in reversed(entries)}
     created = {version: seconds for version, seconds in times.items() if seconds is not None}
-    return Versions([entry.version for entry in entries], view.confirmed_at, view.failure, created)
+    return Versions([entry.version for entry in entries], confirmed_at, failure, created)
 
 
 def _entry_of(view: ChartView, tag: str) -> ChartVersion | None:

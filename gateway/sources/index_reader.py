@@ -14,7 +14,7 @@ from cachetools import LRUCache
 from gateway.flights import Flights
 from gateway.helm.index import ChartEntries, find_chart, find_versions
 from gateway.helm.index_cut import NotQuick
-from gateway.helm.index_outline import Outline, outline
+from gateway.helm.index_outline import Outline, TooMany, outline
 from gateway.helm.index_whole import NORMAL_FORM, BrokenIndex, find_in_normalised
 from gateway.helm.shelved import ShelvedIndex
 from gateway.oci.digest import Digest
@@ -29,8 +29,10 @@ Ts = TypeVarTuple("Ts")
 _CACHED_VERSIONS = 20_000
 _CHILDREN = 2  # whole parses at once: each may take gigabytes and a minute
 _OPEN_SECONDS = 5.0
-_OUTLINED_BYTES = 32 << 20  # of indexes whose outline is remembered
+_OUTLINED_BYTES = 64 << 20  # of indexes whose outline is remembered, with these
+_ITEM_BYTES = 800  # of memory
 _ONE_AT_A_TIME = CapacityLimiter(1)  # several threads that compute keep the event loop from its turn for long
+_ONE_WHOLE_AT_A_TIME = CapacityLimiter(1)  # takes seconds with a big one: pulls do not wait for it
 _NOT_IN_INDEX = ChartEntries(versions=(), skipped=())
 
 
@@ -68,6 +70,10 @@ class Outlined:
     content: bytes
     outline: Outline
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self.content) + _ITEM_BYTES * self.outline.count
+
 
 class IndexVanished(Exception):
     """The catalog names an index whose bytes are gone, or are others by now."""
@@ -96,9 +102,10 @@ class IndexReader:
         self._normalising: Flights[bytes] = Flights()
         self._children = asyncio.Semaphore(_CHILDREN)
         self._broken: LRUCache[Digest, str] = LRUCache(64)
+        self._without_outline: LRUCache[Digest, str] = LRUCache(64)  # charts of these can be pulled
         self._outlining: Flights[Outlined] = Flights()
         self._outlines: LRUCache[Digest, Outlined] = LRUCache(
-            _OUTLINED_BYTES, getsizeof=lambda outlined: len(outlined.content)
+            _OUTLINED_BYTES, getsizeof=lambda outlined: outlined.size_bytes
         )
         self._entries: LRUCache[tuple[Digest, Wanted], ChartEntries] = LRUCache(
             _CACHED_VERSIONS, getsizeof=lambda entries: len(entries.versions) + 1
@@ -122,7 +129,7 @@ class IndexReader:
         if known is not None:
             return known
         outlined = await self._outlining.join(digest, partial(self._outline, loaded))
-        if len(outlined.content) <= _OUTLINED_BYTES:
+        if outlined.size_bytes <= _OUTLINED_BYTES:
             self._outlines[digest] = outlined
         return outlined
 
@@ -179,15 +186,21 @@ class IndexReader:
             return await _compute(_find_normalised, normalised, wanted)
 
     async def _outline(self, loaded: LoadedIndex) -> Outlined:
-        digest, content = loaded.shelved.digest, await self._content(loaded)
+        digest = loaded.shelved.digest
+        if digest in self._without_outline:
+            raise Corrupt(self._without_outline[digest], "index_invalid")
+        content = await self._content(loaded)
         try:
-            return Outlined(content, await _compute(outline, content))
-        except NotQuick as reason:
-            log.info("index_written_anew", url=loaded.shelved.url, reason=str(reason))
-        with self._noting_broken(digest):
+            try:
+                return Outlined(content, await _outline_of(content))
+            except NotQuick as reason:
+                log.info("index_written_anew", url=loaded.shelved.url, reason=str(reason))
             async with self._children:
                 content = await plain_in_child(content)
-        return Outlined(content, await _compute(outline, content))
+            return Outlined(content, await _outline_of(content))
+        except (BrokenIndex, NotQuick, TooMany) as error:
+            self._without_outline[digest] = f"index.yaml cannot be listed: {error}"
+            raise Corrupt(self._without_outline[digest], "index_invalid") from error
 
     async def _content(self, loaded: LoadedIndex) -> bytes:
         content = loaded.content or await self._from_shelf(loaded.shelved.digest)
@@ -241,6 +254,10 @@ class IndexReader:
 
 async def _compute(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
     return await to_thread.run_sync(function, *arguments, limiter=_ONE_AT_A_TIME)
+
+
+async def _outline_of(content: bytes) -> Outline:
+    return await to_thread.run_sync(outline, content, limiter=_ONE_WHOLE_AT_A_TIME)
 
 
 def _find(content: bytes, wanted: Wanted) -> Reading:

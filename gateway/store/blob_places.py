@@ -91,13 +91,14 @@ class Places:
         shards: set[Path] = set()
         for digest in digests:
             place = self.of(digest)
-            make_folders(place.parent.parent, place.parent)
+            if place.parent not in shards:
+                make_folders(place.parent.parent, place.parent)
+                shards.add(place.parent)
             try:
                 (folder / digest.hex).rename(place)
             except IsADirectoryError:
                 self.quarantine(digest)
                 (folder / digest.hex).rename(place)
-            shards.add(place.parent)
         above = {shard.parent for shard in shards}
         for synced in (*shards, *above, *([self._root] if shards else ())):
             sync_folder(synced)

@@ -16,7 +16,16 @@ from gateway.store import eviction, private_targets, tag_lists, tag_targets
 from gateway.store.engine import Engines
 from gateway.store.eviction import Standing
 from gateway.store.generation import Generation
-from gateway.store.rows import HeldRow, KeptManifest, KnownRegistry, NamedBlob, Right, TagList, TagRow
+from gateway.store.rows import (
+    HeldRow,
+    KeptManifest,
+    KnownRegistry,
+    NamedBlob,
+    NewTagList,
+    Right,
+    TagList,
+    TagRow,
+)
 from gateway.store.unwritten import Unwritten
 
 T = TypeVar("T")
@@ -191,7 +200,11 @@ class Catalog:
         self, target: Target, variant: str, tag_list: TagList, created: Mapping[str, float] = _NOTHING_TOLD
     ) -> None:
         """Make ``tag_list`` the list of its source; ``created`` is when its tags were, as far as it says."""
-        await self._write(tag_lists.keep, (target, variant), tag_list, created)
+        await self.keep_tag_lists([NewTagList(target, variant, tag_list, created)])
+
+    async def keep_tag_lists(self, lists: Sequence[NewTagList]) -> None:
+        """The same for several, in one transaction."""
+        await self._write(tag_lists.keep, lists)
 
     async def keep_registry(self, place: str, is_registry: bool, learnt_at: float) -> None:
         await self._write(writes.keep_registry, place, KnownRegistry(is_registry, learnt_at))

@@ -8,6 +8,7 @@ from gateway.oci.descriptor import Descriptor
 from gateway.oci.digest import Digest
 from gateway.oci.manifest import Manifest
 from gateway.oci.target import Target
+from gateway.store.retention import IS_IMPORTED
 from gateway.store.rows import HeldRow, KnownRegistry, NamedBlob, Right, TagRow
 from gateway.store.tables import (
     blobs,
@@ -25,7 +26,7 @@ _MADE_HERE = "dependencies@%"  # variants of what is held plain too, as long as 
 
 def find_tags(connection: Connection, target: Target, variant: str, tag: str) -> list[TagRow]:
     rows = connection.execute(
-        select(tags)
+        select(tags, IS_IMPORTED)
         .where(tags.c.target == str(target), tags.c.variant == variant, tags.c.tag == tag)
         .order_by(tags.c.source)
     )
@@ -37,7 +38,7 @@ def find_versions(
 ) -> list[TagRow]:
     wanted = () if version is None else (tags.c.version == version,)
     rows = connection.execute(
-        select(tags)
+        select(tags, IS_IMPORTED)
         .where(tags.c.target == str(target), tags.c.variant == variant, *wanted)
         .order_by(tags.c.kept_at.desc(), tags.c.tag, tags.c.source)
     )
@@ -104,7 +105,7 @@ def find_named(connection: Connection, target: Target, digest: Digest) -> list[N
 def find_tags_naming(connection: Connection, target: Target, digest: Digest) -> list[TagRow]:
     naming = select(manifest_edges.c.manifest).where(manifest_edges.c.digest == str(digest))
     rows = connection.execute(
-        select(tags).where(
+        select(tags, IS_IMPORTED).where(
             tags.c.target == str(target), (tags.c.digest == str(digest)) | tags.c.digest.in_(naming)
         )
     )
@@ -160,7 +161,9 @@ def held(connection: Connection) -> list[HeldRow]:
     for edge in connection.execute(select(manifest_edges.c.manifest, manifest_edges.c.size_bytes)):
         sizes[edge.manifest] = sizes.get(edge.manifest, 0) + edge.size_bytes
     rows = connection.execute(
-        select(tags, repositories.c.name).join(repositories, repositories.c.target == tags.c.target)
+        select(tags, IS_IMPORTED, repositories.c.name).join(
+            repositories, repositories.c.target == tags.c.target
+        )
     )
     lines = (HeldRow(row.name, _tag_row(row), sizes.get(row.digest, 0)) for row in rows)
     return sorted(lines, key=lambda line: (line.name, line.row.tag, line.row.variant, line.row.source))
@@ -180,6 +183,7 @@ def _tag_row(row: Row[tuple[object, ...]]) -> TagRow:
         origin=row.origin,
         kept_at=row.kept_at,
         confirmed_at=row.confirmed_at,
+        is_imported=bool(row.is_imported),
     )
 
 

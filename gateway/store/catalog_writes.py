@@ -16,6 +16,7 @@ from gateway.store.tables import (
     manifests,
     registries,
     repositories,
+    retentions,
     rights,
     tags,
 )
@@ -184,7 +185,12 @@ def confirm_tag(
 
 
 def drop_tag(connection: Connection, target: Target, variant: str, tag: str) -> bool:
-    return connection.execute(delete(tags).where(*_has_tag(target, variant, tag))).rowcount > 0
+    """With it goes, unless another variant has the tag, that lists want it kept: they would miss it."""
+    is_dropped = connection.execute(delete(tags).where(*_has_tag(target, variant, tag))).rowcount > 0
+    is_left = exists().where(tags.c.target == str(target), tags.c.tag == tag)
+    of_tag = (retentions.c.target == str(target)) & (retentions.c.reference == tag)
+    connection.execute(delete(retentions).where(of_tag, ~is_left))
+    return is_dropped
 
 
 def keep_registry(connection: Connection, place: str, known: KnownRegistry) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select
 from gateway.oci.manifest import EdgeKind
 from gateway.oci.media_types import HELM_CHART_LAYERS, HELM_CONFIG
 from gateway.store.engine import Engines
+from gateway.store.retention import IS_IMPORTED
 from gateway.store.tables import manifest_edges, manifests, repositories, tags
 from gateway.store.unwritten import Unwritten
 
@@ -19,7 +20,8 @@ _AT_ONCE: Final = 500  # targets, or manifests, in one statement
 class HeldChart:
     """A tag of a chart as a source gave it, all as texts: there may be very many.
 
-    ``archive`` is the digest of its .tgz, ``made_of`` what it was made of, as ``TagRow.upstream_digest``.
+    ``archive`` is the digest of its .tgz, ``made_of`` what it was made of, as ``TagRow.upstream_digest``;
+    ``is_imported`` as there.
     What upstream confirms is left out: equal values are the same content.
     """
 
@@ -32,6 +34,7 @@ class HeldChart:
     config: str
     archive: str
     made_of: str | None
+    is_imported: bool
 
 
 class HeldCharts:
@@ -83,7 +86,7 @@ def _of(connection: Connection, targets: Sequence[str]) -> list[HeldChart]:
 def _charts(connection: Connection, targets: Sequence[str]) -> Iterator[HeldChart]:
     layers, configs = manifest_edges.alias("layers"), manifest_edges.alias("configs")
     rows = connection.execute(
-        select(tags, layers.c.digest.label("archive"), configs.c.digest.label("config"))
+        select(tags, IS_IMPORTED, layers.c.digest.label("archive"), configs.c.digest.label("config"))
         .join(layers, and_(layers.c.manifest == tags.c.digest, layers.c.kind == EdgeKind.LAYER.value))
         .join(configs, and_(configs.c.manifest == tags.c.digest, configs.c.kind == EdgeKind.CONFIG.value))
         .where(
@@ -105,6 +108,7 @@ def _charts(connection: Connection, targets: Sequence[str]) -> Iterator[HeldChar
             config=row.config,
             archive=row.archive,
             made_of=row.upstream_digest,
+            is_imported=bool(row.is_imported),
         )
 
 

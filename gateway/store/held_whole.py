@@ -1,9 +1,9 @@
 """Which exact versions are held with all their parts, read out of the catalog and the disk many at a time."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -29,6 +29,15 @@ class ExactTag:
     source: str
 
 
+class _Part(NamedTuple):
+    """A part of what a tag names."""
+
+    of: ExactTag
+    manifest: str
+    digest: str
+    size_bytes: int
+
+
 class HeldWhole:
     """``size_of`` gives the size of a blob's file, None where there is none; for threads, raises OSError."""
 
@@ -36,22 +45,25 @@ class HeldWhole:
         self._rows = rows
         self._size_of = size_of
 
-    async def of(self, targets: Iterable[Target]) -> frozenset[ExactTag]:
-        """Those held whole of these targets; of what has manifests below it none. Raise StorageFailed."""
+    async def of(self, targets: Iterable[Target]) -> Mapping[ExactTag, Digest]:
+        """Those held whole of these targets, with their manifests; of what has manifests below it none.
+
+        Raise StorageFailed.
+        """
         texts = iter(sorted({str(target) for target in targets}))
-        found: set[ExactTag] = set()
+        found: dict[ExactTag, Digest] = {}
         while batch := list(islice(texts, _AT_ONCE)):
             parts = await self._rows.ask(_parts, batch)
             found |= await on_disk(self._all_there, parts)
-        return frozenset(found)
+        return found
 
-    def _all_there(self, parts: Sequence[tuple[ExactTag, str, int]]) -> set[ExactTag]:
-        sizes = {digest: self._size_of(Digest.parse(digest)) for digest in {digest for _, digest, _ in parts}}
-        broken = {one for one, digest, size_bytes in parts if sizes[digest] != size_bytes}
-        return {one for one, _, _ in parts} - broken
+    def _all_there(self, parts: Sequence[_Part]) -> dict[ExactTag, Digest]:
+        sizes = {digest: self._size_of(Digest.parse(digest)) for digest in {part.digest for part in parts}}
+        broken = {part.of for part in parts if sizes[part.digest] != part.size_bytes}
+        return {part.of: Digest.parse(part.manifest) for part in parts if part.of not in broken}
 
 
-def _parts(connection: Connection, targets: Sequence[str]) -> list[tuple[ExactTag, str, int]]:
+def _parts(connection: Connection, targets: Sequence[str]) -> list[_Part]:
     """Each part of each tag; what the target has no right to is as wrong as what is no blob: of no size."""
     of_targets = rights.c.target.in_(targets)
     allowed = {
@@ -59,7 +71,12 @@ def _parts(connection: Connection, targets: Sequence[str]) -> list[tuple[ExactTa
         for row in connection.execute(select(rights.c.target, rights.c.digest).where(of_targets))
     }
     columns = (tags.c.target, tags.c.variant, tags.c.tag, tags.c.source)
-    edge = (manifest_edges.c.digest, manifest_edges.c.kind, manifest_edges.c.size_bytes)
+    edge = (
+        manifest_edges.c.manifest,
+        manifest_edges.c.digest,
+        manifest_edges.c.kind,
+        manifest_edges.c.size_bytes,
+    )
     rows = connection.execute(
         select(*columns, *edge)
         .join(manifest_edges, manifest_edges.c.manifest == tags.c.digest)
@@ -70,5 +87,5 @@ def _parts(connection: Connection, targets: Sequence[str]) -> list[tuple[ExactTa
     for row in rows:
         one = ExactTag(parsed[row.target], row.variant, row.tag, row.source)
         is_blob = (row.target, row.digest) in allowed and row.kind != EdgeKind.MANIFEST
-        found.append((one, row.digest, row.size_bytes if is_blob else _NO_SIZE))
+        found.append(_Part(one, row.manifest, row.digest, row.size_bytes if is_blob else _NO_SIZE))
     return found

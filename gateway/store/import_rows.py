@@ -26,6 +26,7 @@ from gateway.store.tables import (
     repositories,
     retentions,
     rights,
+    tag_targets,
     tags,
 )
 from gateway.store.upsert import Value
@@ -76,13 +77,17 @@ class ImportedManifest:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What is brought for a target; ``manifests`` are those of its tags, too. ``names`` lead there."""
+    """What is brought for a target; ``manifests`` are those of its tags, too. ``names`` lead there.
+
+    ``homes`` are names and tags that stay there, unless they stay elsewhere here.
+    """
 
     target: Target
     names: Sequence[str]
     is_private: bool
     tags: Sequence[TagRow]
     manifests: Sequence[ImportedManifest]
+    homes: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,12 @@ def _write(connection: Connection, imported: Imported, now: float, *, replaces: 
             private_targets.note(connection, holding.target, now)
     fates = _fates(connection, imported.holdings, replaces=replaces)
     _write_tags(connection, fates)
+    homes = sorted({(*home, str(one.target)) for one in imported.holdings for home in one.homes})
+    _add(
+        connection,
+        tag_targets,
+        ({"name": name, "tag": tag, "target": target, "found_at": now} for name, tag, target in homes),
+    )
     _add(connection, retentions, _retained(imported.holdings, fates, now))
     return fates
 

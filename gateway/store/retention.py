@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, exists, func, select
 
 from gateway.oci.target import Target
 from gateway.store.engine import Engines
-from gateway.store.tables import pins, retentions
+from gateway.store.tables import pins, retentions, tags
 from gateway.store.upsert import Value, insert_once
 
 IMPORT: Final = "import"  # the keeper of all that came in bundles
@@ -17,6 +17,19 @@ IMPORT: Final = "import"  # the keeper of all that came in bundles
 def keeper_of_list(name: str) -> str:
     """The keeper that a ``sync:`` list is."""
     return f"sync:{name}"
+
+
+# Whether a bundle brought a row of tags, to be asked for along with it.
+IS_IMPORTED: Final = (
+    exists()
+    .where(
+        retentions.c.target == tags.c.target,
+        retentions.c.reference == tags.c.tag,
+        retentions.c.keeper == IMPORT,
+    )
+    .correlate(tags)
+    .label("is_imported")
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)

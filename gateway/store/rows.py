@@ -1,7 +1,7 @@
 """What the catalog takes and gives: its rows as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from gateway.oci.descriptor import Descriptor
@@ -20,6 +20,7 @@ class TagRow:
 
     ``version`` is the upstream's own spelling; ``upstream_digest`` is what the source compares to see a
     change (helm: of the archive); ``seen_digest`` is the one last seen there, where that is another.
+    ``is_imported``: a bundle brought the tag; it is not written with the row.
     """
 
     target: Target
@@ -34,6 +35,7 @@ class TagRow:
     origin: str
     kept_at: float
     confirmed_at: float
+    is_imported: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,19 @@ class TagList:
     source: str
     names: tuple[str, ...]
     confirmed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewTagList:
+    """A list that a source gave of a target, in a variant.
+
+    ``created`` is when its tags were, as far as it says, in seconds since the epoch.
+    """
+
+    target: Target
+    variant: str
+    listed: TagList
+    created: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

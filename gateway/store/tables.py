@@ -168,6 +168,14 @@ private_targets = Table(
     Column("noted_at", Double, nullable=False),
 )
 
+chart_needs = Table(
+    "chart_needs",
+    metadata,
+    Column("manifest", _DIGEST, ForeignKey("manifests.digest", ondelete="CASCADE"), primary_key=True),
+    Column("form", Integer, nullable=False),
+    Column("needs", Text, nullable=False),  # last: SQLite reads past it to what stands behind
+)
+
 pins = Table(
     "pins",
     metadata,

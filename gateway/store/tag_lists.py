@@ -1,14 +1,17 @@
 """What each source listed of a target, and since when each tag is known, as functions of a connection."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection, select
 
 from gateway.oci.target import Target
-from gateway.store.rows import TagList
+from gateway.store.rows import NewTagList, TagList
 from gateway.store.tables import tag_lists
-from gateway.store.upsert import Value, insert_or_update
+from gateway.store.upsert import Value, insert_or_update_all
+
+_COLUMNS: Final = ("target", "variant", "source", "names", "confirmed_at", "times")
 
 
 def find(connection: Connection, target: Target, variant: str) -> list[TagList]:
@@ -35,38 +38,30 @@ def find_times(connection: Connection, target: Target) -> dict[str, float]:
     return times
 
 
-def keep(
-    connection: Connection, key: tuple[Target, str], tag_list: TagList, created: Mapping[str, float]
-) -> bool:
-    """Keep a list of ``key``, a target and variant.
+def keep(connection: Connection, kept: Sequence[NewTagList]) -> bool:
+    """Make each the list of its source.
 
     A tag that upstream says nothing of keeps the time that it had; a new one gets that of the list.
     """
-    target, variant = key
-    same_list = _is(target, variant, tag_list.source)
-    before = connection.execute(
-        select(tag_lists.c.names, tag_lists.c.times, tag_lists.c.confirmed_at).where(*same_list)
-    ).first()
-    known = {} if before is None else dict(_times(before.names, before.times, before.confirmed_at))
-    known |= created
-    values: dict[str, Value] = {
-        "target": str(target),
-        "variant": variant,
-        "source": tag_list.source,
-        "names": json.dumps(tag_list.names),
-        "confirmed_at": tag_list.confirmed_at,
-        "times": json.dumps([int(known.get(name, tag_list.confirmed_at)) for name in tag_list.names]),
-    }
-    insert_or_update(connection, tag_lists, values)
+    before = _before(connection, {str(one.target) for one in kept})
+    rows: list[Mapping[str, Value]] = []
+    for one in kept:
+        listed, key = one.listed, (str(one.target), one.variant, one.listed.source)
+        known = {**before.get(key, {}), **one.created}
+        times = [int(known.get(name, listed.confirmed_at)) for name in listed.names]
+        told = (*key, json.dumps(listed.names), listed.confirmed_at, json.dumps(times))
+        rows.append(dict(zip(_COLUMNS, told, strict=True)))
+    insert_or_update_all(connection, tag_lists, rows)
     return False
 
 
-def _is(target: Target, variant: str, source: str) -> tuple[ColumnElement[bool], ...]:
-    return (
-        tag_lists.c.target == str(target),
-        tag_lists.c.variant == variant,
-        tag_lists.c.source == source,
-    )
+def _before(connection: Connection, targets: Collection[str]) -> dict[tuple[str, str, str], dict[str, float]]:
+    """Since when each tag is known, by target, variant and source."""
+    rows = connection.execute(select(*tag_lists.c).where(tag_lists.c.target.in_(targets)))
+    return {
+        (row.target, row.variant, row.source): dict(_times(row.names, row.times, row.confirmed_at))
+        for row in rows
+    }
 
 
 def _times(names: str, times: str | None, confirmed_at: float) -> Iterator[tuple[str, float]]:

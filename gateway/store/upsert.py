@@ -1,6 +1,6 @@
 """Rows that may be there already: ON CONFLICT, as each database's dialect has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from sqlalchemy import Connection, Table, or_
@@ -18,11 +18,19 @@ def insert_once(connection: Connection, table: Table, values: Mapping[str, Value
 
 def insert_or_update(connection: Connection, table: Table, values: Mapping[str, Value]) -> None:
     """Insert a row, or make the one that has its key equal to it; one that is equal is not written."""
+    insert_or_update_all(connection, table, [values])
+
+
+def insert_or_update_all(connection: Connection, table: Table, rows: Sequence[Mapping[str, Value]]) -> None:
+    """The same for many rows, which all have the same columns."""
+    if not rows:
+        return
     keys = [column.name for column in table.primary_key]
-    changes = {name: value for name, value in values.items() if name not in keys}
-    statement = _insert(connection, table).values(**values)
-    differs = or_(*(table.c[name].is_distinct_from(statement.excluded[name]) for name in changes))
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes, where=differs))
+    statement = _insert(connection, table)
+    changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    differs = or_(*(table.c[name].is_distinct_from(new) for name, new in changes.items()))
+    update = statement.on_conflict_do_update(index_elements=keys, set_=changes, where=differs)
+    connection.execute(update, [dict(row) for row in rows])
 
 
 def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

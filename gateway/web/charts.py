@@ -8,8 +8,9 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.admission import note_client
-from gateway.classic import Body, ClassicIndex
+from gateway.classic import ClassicIndex
 from gateway.classic_archives import ClassicFile, ClassicRepositories, FileAsked
+from gateway.classic_listing import Body
 from gateway.recording import Record
 from gateway.web.paths import ClassicAsked, is_classic, parse_classic
 from gateway.web.registry import Asker, Identity, note_gateways
@@ -46,7 +47,7 @@ def charts_app(registry: ASGIApp, charts: "Charts", identity: Identity, asker: A
             await registry(scope, receive, send)
             return
         if b"via" in headers:
-            note_gateways(headers[b"via"].decode("latin-1"), identity.instance_id)
+            note_gateways(scope["headers"], identity.instance_id)
         note_client(asker.client_of(scope, headers))
         is_head = scope["method"] == "HEAD"
         answer = await charts.answer(asked, host, headers, is_head=is_head)
@@ -104,22 +105,23 @@ class Charts:
             tell(0)
             return Answer(200, [*own, content_length(file.descriptor.size)])
         blob = CountedBlob((await self._classic.open(file)).blob, tell)
-        return blob_answer(blob, own, headers)
+        return blob_answer(blob, own, _unless_other(headers, file))
 
     def _index(self, index: ClassicIndex, headers: Mapping[bytes, bytes]) -> Answer:
-        """The digest of what is sent is its ETag: packed it is another."""
+        """The digest of what is sent is its ETag: packed it is another. Who has either has the index."""
         packed = index.gzipped if _takes_gzip(headers.get(b"accept-encoding", b"")) else None
         body: Body = packed or index.plain
+        known = headers.get(b"if-none-match")
+        has_plain = is_known(known, index.plain.digest)
         own: Headers = [
-            (b"etag", etag(body.digest)),
+            (b"etag", etag(index.plain.digest if has_plain else body.digest)),
             (b"cache-control", b"no-cache"),
             (b"vary", b"Accept-Encoding"),
             (b"last-modified", formatdate(index.made_at, usegmt=True).encode()),
             (b"age", b"%d" % max(self._now() - index.confirmed_at, 0)),
             (b"x-cache", index.cache.encode()),
         ]
-        known = headers.get(b"if-none-match")
-        if is_known(known, body.digest) or is_known(known, index.plain.digest):
+        if has_plain or is_known(known, body.digest):
             return Answer(304, own)
         if packed is not None:
             own.append((b"content-encoding", b"gzip"))
@@ -135,6 +137,13 @@ class Charts:
             SANDBOX,
             *cache_headers(file.pulled, self._now()),
         ]
+
+
+def _unless_other(headers: Mapping[bytes, bytes], file: ClassicFile) -> Mapping[bytes, bytes]:
+    """The headers without a range of what the name meant before (RFC 9110, §13.1.5)."""
+    wanted = headers.get(b"if-range")
+    is_other = wanted is not None and wanted.strip() != etag(file.descriptor.digest)
+    return {} if is_other else headers
 
 
 def _takes_gzip(accepted: bytes) -> bool:

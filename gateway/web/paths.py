@@ -69,8 +69,8 @@ def is_classic(path: str) -> bool:
 
 def parse_classic(path: str) -> ClassicAsked:
     """Read a classic path without the slash that it begins with; raise OciError for what is no name."""
-    prefix, _, file_name = path.rpartition("/")
-    if prefix:
+    prefix, slash, file_name = path.rpartition("/")
+    if slash:
         Repository.parse_with_port(f"{prefix}/x")
     return ClassicAsked(prefix, file_name)
 

@@ -95,7 +95,7 @@ def registry_app(
         query = _parse_query(scope["query_string"])
         headers = dict(scope["headers"])
         if b"via" in headers:
-            note_gateways(headers[b"via"].decode("latin-1"), identity.instance_id)
+            note_gateways(scope["headers"], identity.instance_id)
         note_client(asker.client_of(scope, headers))
         host = asker.host_of(scope, headers)
         namespace = _namespace(query.get("ns"), host, headers, identity)
@@ -244,8 +244,12 @@ def _blob_headers(digest: Digest, cache: Cache) -> Headers:
     ]
 
 
-def note_gateways(via: str, instance_id: str) -> None:
-    """Remember what a request came through; raise OciError where that is this gateway itself, or too many."""
+def note_gateways(headers: Headers, instance_id: str) -> None:
+    """Remember what a request came through; raise OciError where that is this gateway itself, or too many.
+
+    A proxy in between may write a line of its own.
+    """
+    via = b",".join(value for name, value in headers if name == b"via").decode("latin-1")
     if is_loop(via, instance_id):
         raise OciError(
             Situation.LOOP, "this request came through this gateway before, or too many", {"reason": "loop"}

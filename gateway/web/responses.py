@@ -155,7 +155,19 @@ async def send_answer(
             answer.blob.close()
         return
     await send(start)
-    await send({"type": "http.response.body", "body": b"" if is_head else answer.body})
+    await _send_body(send, b"" if is_head else answer.body)
+
+
+async def _send_body(send: Send, body: bytes) -> None:
+    """What is long goes piece by piece: what a client does not take would be held for each of them."""
+    position, piece_bytes = 0, _FIRST_PIECE_BYTES
+    while len(body) - position > piece_bytes:
+        piece = body[position : position + piece_bytes]
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)
+        position += piece_bytes
+        piece_bytes = min(position, _MAX_PIECE_BYTES)
+    await send({"type": "http.response.body", "body": body[position:]})
 
 
 async def _until_gone(sending: Coroutine[None, None, None], receive: Receive) -> None:

@@ -1,4 +1,4 @@
-"""What lists and bundles want kept, and how the last run of each list went."""
+"""What lists and bundles want kept, how the last run of each list went, and what charts need."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,9 +30,21 @@ def upgrade() -> None:
         sa.Column("next_at", sa.Double),
         sa.Column("report", sa.Text, nullable=False),
     )
+    op.create_table(
+        "chart_needs",
+        sa.Column(
+            "manifest",
+            sa.String(135),
+            sa.ForeignKey("manifests.digest", ondelete="CASCADE"),
+            primary_key=True,
+        ),
+        sa.Column("form", sa.Integer, nullable=False),
+        sa.Column("needs", sa.Text, nullable=False),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("chart_needs")
     op.drop_table("sync_runs")
     op.drop_index("ix_retentions_keeper", "retentions")
     op.drop_table("retentions")

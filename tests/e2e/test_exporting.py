@@ -55,7 +55,7 @@ def unpacked(path: Path) -> bytes:
 
 def test_a_bundle_is_told_in_words_and_in_facts(house: Site) -> None:
     said = house.run("export", "-o", "told.tar").require_ok().splitlines()
-    assert said[0].startswith("Exported: 3 tags of 1 targets: 3 manifests and 6 files, 6.3 MB")
+    assert said[0].startswith("Exported: 3 tags of 1 target: 3 manifests and 6 files, 6.3 MB")
     assert said[1:] == ["Wrote:    told.tar"]
     told = export(house, f"{HOST}/demo:1.0.0", "-o", "told.tar")
     assert (told["tags"], told["files"], told["skipped"]) == (1, ["told.tar"], [])
@@ -111,7 +111,7 @@ def test_a_signature_stands_beside_it_and_none_of_before(house: Site) -> None:
     [
         (["nowhere/demo:1"], 1, "no rule matches"),
         ([f"{HOST}/demo:9.0.0"], 1, f"is not held: `gateway pull {HOST}/demo:9.0.0` fetches it"),
-        (["--sync", "mine"], 1, "the list 'mine' has brought nothing yet"),
+        (["--sync", "mine"], 1, "no list called 'mine' has brought anything"),
         (["--list", "none.txt"], 1, "none.txt cannot be read"),
         (["--since", "none.tar"], 1, "--since none.tar: there is no none.tar"),
         (["--since", "rules.yaml"], 1, "--since rules.yaml: "),

@@ -100,7 +100,10 @@ def test_without_any_list_there_is_nothing_to_do(site: Site) -> None:
 
 def test_offline_it_says_so(site: Site, repo: HelmRepo) -> None:
     ran = site.run("sync", "--offline")
-    assert (ran.code, "offline: nobody is asked" in ran.errors) == (1, True)
+    assert (ran.code, "offline: nobody is asked" in ran.output) == (1, True)
+    ran = site.run("sync", "--offline", "--json")
+    (report,) = json.loads(ran.output)
+    assert (ran.code, report["failed"], report["fetched"]) == (1, 1, 0)
 
 
 def test_killed_at_any_moment_and_run_again_it_comes_to_the_same(site: Site, repo: HelmRepo) -> None:

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.fuzz import chart_images, charts, indexes, names, operators, requests, upstream
+from tests.fuzz import bundles, chart_images, charts, indexes, names, operators, requests, upstream
 from tests.fuzz.target import Target
 
 _FOUND = Path(__file__).parent / "found"
 
 TARGETS: Mapping[str, Target] = {
     target.name: target
-    for module in (names, upstream, indexes, charts, chart_images, operators, requests)
+    for module in (names, upstream, indexes, charts, chart_images, operators, requests, bundles)
     for target in module.TARGETS
 }
 

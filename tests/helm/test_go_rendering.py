@@ -184,3 +184,19 @@ def test_what_includes_itself_is_followed_only_so_deep() -> None:
 
 def test_unknown_is_a_datum_of_its_own() -> None:
     assert followed("{{ .a }}{{ .a.b }}", {"a": UNKNOWN}) == MARK * 2
+
+
+def test_a_text_that_would_grow_a_thousandfold_is_not_made() -> None:
+    long = "x" * 4_000
+    assert followed('{{ replace "" .t .t }}{{ replace "x" .t .t }}', {"t": long}) == MARK * 2
+    assert followed('{{ replace "x" "yy" .t }}', {"t": long}) == "yy" * 4_000
+
+
+def test_a_number_that_is_longer_than_any_is_a_text() -> None:
+    assert followed("{{ %s }}" % ("9" * 5_000)) == "9" * 5_000
+
+
+def test_texts_cost_steps() -> None:
+    nodes = parse_template("{{ range .l }}{{ print $.t | lower | upper }}{{ end }}", Allowance())
+    with pytest.raises(TooMuch, match="steps"):
+        Follower({}, steps=5_000).written(nodes, {"l": [1] * 100, "t": "x" * 2_000})

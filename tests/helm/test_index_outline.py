@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.helm.index_cut import NotQuick
-from gateway.helm.index_outline import Item, outline
+from gateway.helm.index_outline import MOST_CHARTS, MOST_ENTRIES, Item, TooMany, outline
 from tests.fakes.index_maker import make_index
 from tests.helm.outlines import assert_outlined, assert_rewritten
 
@@ -271,3 +271,31 @@ def test_an_index_may_be_without_entries(entries: str) -> None:
 def test_when_it_was_generated_may_stand_before_or_after(line: str, expected: str | None) -> None:
     assert outline((_INDEX + line).encode()).generated == expected
     assert outline((line + _INDEX).encode()).generated == expected
+
+
+@pytest.mark.parametrize("member", ["home: so: not", "home: not:", "home: \x07", "home: \x00", "home: \x7f"])
+def test_what_no_reader_takes_has_no_outline(member: str) -> None:
+    with pytest.raises(NotQuick):
+        outline(with_member(member).encode())
+    with pytest.raises(NotQuick):
+        outline(with_member("home: so").encode().replace(b"home: so", b"home: \xff"))
+
+
+def test_a_colon_in_a_comment_or_a_word_is_no_key() -> None:
+    assert len(items_of(with_member("home: so:not #so: not"))) == 1
+    assert len(items_of(with_member("home: so#not # so: not"))) == 1
+
+
+def test_an_index_of_more_entries_than_anybody_has_is_too_much() -> None:
+    many = "".join(f"  - name: argo\n    version: 1.0.{number}\n" for number in range(MOST_ENTRIES + 1))
+    with pytest.raises(TooMany):
+        outline(f"{_HEAD}  argo:\n{many}".encode())
+    charts = "".join(f"  c{number}: []\n" for number in range(MOST_CHARTS + 1))
+    with pytest.raises(TooMany):
+        outline(f"{_HEAD}{charts}".encode())
+
+
+def test_many_bytes_that_would_be_parsed_alone_are_left_to_a_child() -> None:
+    entry = f"  - name: argo\n    version: 1.0.0\n    created: then\n    home: {'x' * 200_000}\n"
+    with pytest.raises(NotQuick, match="parsed alone"):
+        outline(f"{_HEAD}  argo:\n{entry * 50}".encode())

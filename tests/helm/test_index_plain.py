@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from gateway.helm.classic_index import write_index
 from gateway.helm.document import parse_document
 from gateway.helm.index_cut import NotQuick
-from gateway.helm.index_outline import outline
+from gateway.helm.index_outline import MOST_CHARTS, MOST_ENTRIES, outline
 from gateway.helm.index_plain import plain_index
 from gateway.helm.index_whole import BrokenIndex
 from tests.helm.indexes import emitted, glued
@@ -94,6 +94,17 @@ def test_texts_that_are_no_times_and_digests_do_no_harm() -> None:
 def test_what_is_no_index_is_broken() -> None:
     with pytest.raises(BrokenIndex):
         plain_index(b"<html>")
+
+
+@pytest.mark.slow
+def test_what_is_too_long_or_too_much_is_left_out_or_refused() -> None:
+    long = {**_ENTRY, "version": "2.0.0", "description": "x" * 300_000}
+    (item,) = outline(plain_index(index_of({"argo": [long, _ENTRY]}))).charts["argo"]
+    assert item.version == "1.0.0+b"
+    with pytest.raises(BrokenIndex, match="more than"):
+        plain_index(index_of({f"c{number}": [] for number in range(MOST_CHARTS + 1)}))
+    with pytest.raises(BrokenIndex, match="more than"):
+        plain_index(index_of({"argo": [None] * (MOST_ENTRIES + 1)}))
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.rules.quantities import parse_duration, parse_size, written_size
-from gateway.rules.spelling import nearest
+from gateway.rules.spelling import counted, nearest
 
 
 @pytest.mark.parametrize(
@@ -89,3 +89,7 @@ def test_a_size_is_written_in_the_largest_unit_that_holds_it_whole() -> None:
 )
 def test_the_nearest_known_word_is_offered(word: str, expected: str | None) -> None:
     assert nearest(word, ["allow_private", "url", "kind"]) == expected
+
+
+def test_one_thing_is_told_as_one() -> None:
+    assert [counted(number, "tag") for number in (0, 1, 2)] == ["0 tags", "1 tag", "2 tags"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _PAGE_BYTES = 4096
 AS_OF_0003 = """
-    DROP TABLE pins; DROP TABLE retentions; DROP TABLE sync_runs;
+    DROP TABLE pins; DROP TABLE retentions; DROP TABLE sync_runs; DROP TABLE chart_needs;
     DROP TABLE admin_tokens; DROP TABLE admin_sessions; DROP TABLE audit; DROP TABLE activity;
     DROP TABLE rule_hits; DROP TABLE recent_pulls; DROP TABLE events; DROP TABLE upstream_states;
     DROP TABLE jobs;

@@ -38,7 +38,10 @@ async def keep(catalog: Catalog, *made: Sample) -> None:
 async def test_it_is_told_by_target_variant_tag_and_source(engines: Engines, catalog: Catalog) -> None:
     await keep(catalog, MADE, NEWER)
     found = await HeldWhole(engines, ALL.get).of([TARGET, OTHER])
-    assert found == {ExactTag(TARGET, "plain", tag, "helm") for tag in ("1.2.3", "1.2.4")}
+    assert found == {
+        ExactTag(TARGET, "plain", tag, "helm"): made.row.digest
+        for tag, made in (("1.2.3", MADE), ("1.2.4", NEWER))
+    }
     assert await whole(engines, ALL, OTHER) == []
 
 

@@ -1,5 +1,7 @@
 """What lists and bundles keep: never evicted, until they let go; a purge forgets it with the rest."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.oci.digest import Digest
@@ -92,3 +94,26 @@ async def test_a_purge_forgets_that_it_was_to_be_kept(at: Places, reference: str
     await at.book.retain(PLATFORM, [FIRST, by_digest, kept], 1.0)
     await at.purges.purge(Doom((TARGET,), str(made.digest) if reference == "digest" else reference))
     assert await at.book.of(PLATFORM) == ([] if reference is None else [kept])
+
+
+async def test_a_tag_that_a_bundle_brought_is_known_as_such(at: Places) -> None:
+    made, pulled = sample(), sample("2.0.0")
+    await at.keep(made, pulled)
+    await at.book.retain(IMPORT, [FIRST], 1.0)
+    await at.book.retain(PLATFORM, [Retention(TARGET, "2.0.0", NAME)], 1.0)
+    found = await at.catalog.find_versions(TARGET, made.row.variant)
+    assert {row.tag: row.is_imported for row in found} == {"1.2.3": True, "2.0.0": False}
+    (row,) = await at.catalog.find_tags(TARGET, made.row.variant, "1.2.3")
+    assert row.is_imported
+
+
+async def test_what_is_dropped_is_not_wanted_any_more_unless_another_variant_has_it(at: Places) -> None:
+    made = sample()
+    signed = replace(made.row, variant="provenance")
+    await at.keep(made)
+    await at.catalog.keep(str(TARGET), signed, made.kept)
+    await at.book.retain(PLATFORM, [FIRST], 1.0)
+    await at.catalog.drop_tag(TARGET, signed.variant, "1.2.3")
+    assert await at.book.of(PLATFORM) == [FIRST]
+    await at.catalog.drop_tag(TARGET, made.row.variant, "1.2.3")
+    assert await at.book.of(PLATFORM) == []

@@ -6,7 +6,7 @@ from sqlalchemy import update
 from gateway.store.catalog import Catalog
 from gateway.store.engine import Engines
 from gateway.store.generation import LocalGeneration
-from gateway.store.rows import TagList
+from gateway.store.rows import NewTagList, TagList
 from gateway.store.tables import tag_lists
 from tests.store.samples import NAME, OTHER, TARGET
 
@@ -44,6 +44,20 @@ async def test_of_several_lists_of_a_target_the_earliest_word_counts(catalog: Ca
     await catalog.keep_tag_list(TARGET, "plain", TagList("chartproxy", ("1", "2"), 500.0))
     await catalog.keep_tag_list(TARGET, "provenance", TagList("helm", ("3",), 700.0))
     assert await catalog.find_tag_times(TARGET) == {"1": 10.0, "2": 500.0, "3": 700.0}
+
+
+async def test_lists_that_are_kept_together_are_as_if_each_was_kept_alone(catalog: Catalog) -> None:
+    await catalog.keep_tag_list(TARGET, "plain", TagList("helm", ("1",), 1000.0), {"1": 10.0})
+    await catalog.keep_tag_list(TARGET, "provenance", TagList("helm", ("9",), 1000.0))
+    await catalog.keep_tag_lists(
+        [
+            NewTagList(TARGET, "plain", TagList("helm", ("1", "2"), 2000.0)),
+            NewTagList(OTHER, "plain", TagList("helm", ("3",), 2000.0), {"3": 30.0}),
+        ]
+    )
+    assert await catalog.find_tag_times(TARGET) == {"1": 10.0, "2": 2000.0, "9": 1000.0}
+    assert await catalog.find_tag_times(OTHER) == {"3": 30.0}
+    assert await catalog.find_tag_list(TARGET, "plain") == [TagList("helm", ("1", "2"), 2000.0)]
 
 
 async def test_what_an_older_gateway_listed_is_known_since_then(catalog: Catalog, engines: Engines) -> None:

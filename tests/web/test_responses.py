@@ -61,6 +61,17 @@ def whole(blob: FakeBlob) -> BlobAnswer:
     return BlobAnswer(200, [], blob, ByteRange(0, blob.size))
 
 
+async def test_a_long_text_goes_in_pieces_so_that_who_stalls_has_but_one() -> None:
+    text, sent = bytes(range(256)) * (5 * MIB // 256), Sent()
+    await send_answer(sent, body_answer(200, b"application/yaml", text, []), is_head=False)
+    pieces = [message["body"] for message in sent.messages[1:]]
+    assert b"".join(piece for piece in pieces if isinstance(piece, bytes)) == text
+    assert max(len(piece) for piece in pieces if isinstance(piece, bytes)) == MIB
+    assert [bool(message.get("more_body")) for message in sent.messages[1:]] == [True] * (len(pieces) - 1) + [
+        False
+    ]
+
+
 async def test_a_blob_goes_out_in_ever_larger_pieces_and_is_closed() -> None:
     blob, sent = FakeBlob(bytes(3 * MIB + 5)), Sent()
     await send_answer(sent, whole(blob), is_head=False)

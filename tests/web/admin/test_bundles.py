@@ -118,7 +118,7 @@ async def test_what_is_held_leaves_as_a_bundle_that_can_be_taken_in(at: BundlesH
     assert [answer.status_code for answer in answers] == [200] * 3
     assert answers[0].headers["content-disposition"].startswith('attachment; filename="everything-')
     assert answers[2].headers["content-type"] == "application/zstd"
-    assert (await at.ended(2)).startswith("done: 1 tags of 1 repositories: 1 manifests and 2 blobs")
+    assert (await at.ended(2)).startswith("done: 1 tag of 1 target: 1 manifest and 2 files")
     assert at.noted[1] == ("the editor", "bundle.export", "everything held")
     async with bundles_house(tmp_path / "other") as other:
         for answer in answers:
