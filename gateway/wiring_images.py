@@ -91,6 +91,7 @@ def harbor(ground: Ground) -> Wired:
         (
             "run HARBOR=https://harbor.example.com sh harbor.sh beside harbor-registry.json; it needs curl, "
             "jq, and an administrator's login in ~/.netrc",
+            "the project is private: who pulls signs in to Harbor, unless you open it",
             f"names here then stand behind the project's: <harbor>/{_HARBOR_PROJECT}/<registry>/<name>",
             *(
                 [f"Harbor has to trust {CA_FILE} itself: see «trust_ca» in its chart"]
@@ -108,7 +109,7 @@ api="$HARBOR/api/v2.0"
 curl -fsS -n -H 'Content-Type: application/json' -d @harbor-registry.json "$api/registries"
 id=$(curl -fsS -n "$api/registries?q=name%3D{_HARBOR_PROJECT}" | jq '.[0].id')
 jq -n --argjson id "$id" \\
-  '{{project_name: "{_HARBOR_PROJECT}", registry_id: $id, metadata: {{public: "true"}}}}' |
+  '{{project_name: "{_HARBOR_PROJECT}", registry_id: $id, metadata: {{public: "false"}}}}' |
   curl -fsS -n -H 'Content-Type: application/json' -d @- "$api/projects"
 """
 
