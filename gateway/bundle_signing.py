@@ -1,22 +1,13 @@
-"""Signatures of bundles, over the bytes of index.json, as ``openssl`` and ``cosign`` make and check them."""
+"""Signatures of bundles, over the bytes of index.json, as ``openssl`` and ``cosign`` make and check them.
+
+``cryptography`` is imported where a key is used: it takes 9 MB, in workers too, and few ever sign.
+"""
 
 import base64
 import binascii
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    ECDSA,
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    EllipticCurvePublicKey,
-)
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-
 _EXPECTED: Final = "expected one of Ed25519 or ECDSA P-256, in PEM"
-_UNREADABLE: Final = (ValueError, TypeError, UnsupportedAlgorithm)
 
 
 class SignatureWrong(Exception):
@@ -29,9 +20,15 @@ class KeyUnusable(SignatureWrong):
 
 def sign(key_pem: bytes, index: bytes) -> str:
     """Base64 of the signature by a private key without a password; raise KeyUnusable."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         key = load_pem_private_key(key_pem, password=None)
-    except _UNREADABLE as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyUnusable(f"the key cannot be read: {_EXPECTED}, without a password") from error
     match key:
         case Ed25519PrivateKey():
@@ -45,9 +42,15 @@ def sign(key_pem: bytes, index: bytes) -> str:
 
 def verify(public_key_pem: bytes, index: bytes, signature: str) -> None:
     """Raise SignatureWrong, or KeyUnusable."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
     try:
         key = load_pem_public_key(public_key_pem)
-    except _UNREADABLE as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyUnusable(f"the public key cannot be read: {_EXPECTED}") from error
     try:
         content = base64.b64decode("".join(signature.split()), validate=True)

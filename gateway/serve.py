@@ -17,7 +17,6 @@ import uvloop
 
 from gateway import hypercorn_fit
 from gateway.access.readers import admit_operator
-from gateway.admin import Places, create_admin
 from gateway.app import compose, create_app, rule_desk
 from gateway.caretaker import take_care
 from gateway.event_tap import EventTap
@@ -61,9 +60,9 @@ def serve(settings: Settings) -> int:
     def work(number: int, lifeline: int) -> int:
         process = Process(number, count, tap)
         if number == settings.workers and listeners.admin is not None:
-            places = Places(local_authority(listeners.admin), local_authority(listeners.data))
+            registry = local_authority(listeners.data)
             listeners.data.close()
-            return AdminWorker(listeners.admin, places, lifeline, process).run(settings, data_dir, in_force)
+            return AdminWorker(listeners.admin, registry, lifeline, process).run(settings, data_dir, in_force)
         if listeners.admin is not None:
             listeners.admin.close()
         worker = Worker(listeners.data, lifeline, process, is_caretaker=number == 0)
@@ -183,17 +182,23 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class AdminWorker:
-    """The process of the admin's desk, with a gateway of its own on the same data directory."""
+    """The process of the admin's desk, with a gateway of its own on the same data directory.
+
+    What the desk is made of is imported here alone: it takes 8 MB, which workers need not have. ``registry``
+    is where somebody on this machine reaches that.
+    """
 
     listener: socket.socket
-    places: Places
+    registry: str
     lifeline: int
     process: Process
 
     def run(self, settings: Settings, data_dir: DataDir, in_force: InForce) -> int:
         """Return the exit code."""
+        from gateway.admin import Places, create_admin
+
         gateway = compose(settings, data_dir, in_force, admit=admit_operator, process=self.process)
-        app = create_admin(gateway, self.places)
+        app = create_admin(gateway, Places(local_authority(self.listener), self.registry))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             stop = asyncio.Event()
             return runner.run(_serve(app, self.listener, stop, self.lifeline, data_dir.watch))
